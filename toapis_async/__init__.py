@@ -1,0 +1,111 @@
+"""Asynchronous Python SDK for the ToAPIs image service.
+
+`ToapisSession` is the way in; `session.open_batch(...)` gives a `Batch`, the async iterator of outcomes.
+
+Map of the package, each line using only lines above it:
+
+    models.py           what you send and what you get
+    errors.py           what can go wrong
+    outcomes.py         how a job of a batch ended
+    _protocol/          what the service says: task states, decoding, model rules, endpoints; pure
+    _schedule/          when to send the next request: backoff, rate limits; pure
+    instrumentation.py  events and observers
+    _http/              the aiohttp adapter, pacing and retrying
+    _files/             pictures on disk
+    _submission.py      the paid step
+    _watch.py           the wait for one id
+    _batch/             many tasks at once
+    _session.py         the verbs
+    testing/            a simulator of the service, faults, a virtual clock, a pytest plugin
+    cli/                the `toapis` command
+"""
+
+from ._batch import Batch, BatchProgress, Job
+from ._schedule.backoff import Backoff, RetryPolicy
+from ._schedule.pacer import RateLimits
+from ._session import TaskSnapshots, ToapisSession
+from ._version import __version__
+from .errors import (
+    ApiError,
+    AuthenticationError,
+    BatchClosed,
+    ContentRejectedError,
+    DecodeError,
+    DownloadError,
+    GenerationFailed,
+    InsufficientBalanceError,
+    InvalidRequestError,
+    MissingApiKeyError,
+    ModelUnavailableError,
+    NotFoundError,
+    PermissionDeniedError,
+    PollDeadlineExceeded,
+    RateLimitedError,
+    RequestValidationError,
+    ResultMissingError,
+    ServerError,
+    SubmissionUnknown,
+    ToapisError,
+    TransportError,
+)
+from .models import (
+    Billing,
+    GeneratedImage,
+    GenerationTask,
+    ImageRequest,
+    JobState,
+    TaskFailure,
+    TaskKind,
+    TaskStatus,
+    UnfinishedTask,
+    Usage,
+)
+from .outcomes import Completed, Failed, Outcome, TimedOut, Unresolved
+
+__all__ = [
+    "ApiError",
+    "AuthenticationError",
+    "Backoff",
+    "Batch",
+    "BatchClosed",
+    "BatchProgress",
+    "Billing",
+    "Completed",
+    "ContentRejectedError",
+    "DecodeError",
+    "DownloadError",
+    "Failed",
+    "GeneratedImage",
+    "GenerationFailed",
+    "GenerationTask",
+    "ImageRequest",
+    "InsufficientBalanceError",
+    "InvalidRequestError",
+    "Job",
+    "JobState",
+    "MissingApiKeyError",
+    "ModelUnavailableError",
+    "NotFoundError",
+    "Outcome",
+    "PermissionDeniedError",
+    "PollDeadlineExceeded",
+    "RateLimitedError",
+    "RateLimits",
+    "RequestValidationError",
+    "ResultMissingError",
+    "RetryPolicy",
+    "ServerError",
+    "SubmissionUnknown",
+    "TaskFailure",
+    "TaskKind",
+    "TaskSnapshots",
+    "TaskStatus",
+    "TimedOut",
+    "ToapisError",
+    "ToapisSession",
+    "TransportError",
+    "UnfinishedTask",
+    "Unresolved",
+    "Usage",
+    "__version__",
+]

@@ -1,0 +1,325 @@
+"""The batch as its users see it: take requests in, hand outcomes out, own every task in between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+from hashlib import blake2b
+from typing import Any, Literal, TypeAlias
+
+import anyio
+from anyio import AsyncContextManagerMixin, get_cancelled_exc_class
+from anyio.lowlevel import checkpoint
+
+from .._http.dispatch import Dispatcher
+from .._schedule.backoff import Backoff
+from .._submission import Submitter
+from .._watch import Origin, Watch
+from ..errors import BatchClosed, RequestValidationError
+from ..models import ImageRequest, JobState, TaskKind
+from ..outcomes import Failed, Outcome
+from .board import BatchProgress, Board
+from .job import Job
+from .stages import Stages
+
+_logger = logging.getLogger("toapis_async")
+
+RequestItem: TypeAlias = ImageRequest | tuple[str, ImageRequest]
+RequestSource: TypeAlias = Iterable[RequestItem] | AsyncIterable[RequestItem]
+OnExit: TypeAlias = Literal["detach", "drain"]
+
+
+class Batch(AsyncContextManagerMixin):
+    """Many generations at once: an async context manager, and the async iterator of their outcomes.
+
+    Made by `ToapisSession.open_batch`. Outcomes come in the order in which tasks end, each to exactly one
+    consumer; several tasks may iterate the same batch. Iteration ends when nothing is pending, no source is
+    open and nobody holds the batch; a later `submit` makes it iterable again.
+
+    An error that no further request could escape (a refused key, an empty balance, a source that raised)
+    closes the intake: what runs is still delivered, then every consumer gets that error, and so does
+    `async with` if no consumer did.
+
+    Leaving the block early never cancels anything at the service, which cannot do that: requests on their
+    way are finished (at most 75 s), waiting stops, and `unfinished` names every job whose outcome nobody
+    received. Cancelling a consumer loses nothing either: the outcome stays for the next one.
+    """
+
+    def __init__(
+        self,
+        requests: RequestSource,
+        *,
+        submitter: Submitter,
+        dispatcher: Dispatcher,
+        schedule: Backoff,
+        max_in_flight: int,
+        on_exit: OnExit,
+    ) -> None:
+        if isinstance(max_in_flight, bool) or max_in_flight < 1:
+            raise ValueError(f"max_in_flight: {max_in_flight!r} is not 1 or more")
+        if on_exit not in {"detach", "drain"}:
+            raise ValueError(f"on_exit: {on_exit!r} is not 'detach' or 'drain'")
+        _check_source(requests)
+        self._first_source: RequestSource | None = requests
+        self._submitter = submitter
+        self._dispatcher = dispatcher
+        self._schedule = schedule
+        self._on_exit = on_exit
+        self._board = Board(max_in_flight)
+        self._stages = Stages(self._board, submitter, dispatcher, schedule)
+        self._keys: set[bytes] = set()
+        self._arrived = 0
+        self._next_number = 0
+        self._entered = False
+        self._error_raised = False
+
+    # -- in
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Job:
+        """Queue a request and return its job; never waits and sends nothing itself. The queue has no bound.
+
+        `key` names the job in its outcome; the running number, from "0", if left out.
+
+        Raises:
+            RequestValidationError: the request is one the service refuses, or its key or client_business_id
+                was used before.
+            BatchClosed: the batch was left, or its intake is closed.
+
+        """
+        self._check_open()
+        self._check_key(key)
+        job = self._new_job(key)
+        self._add_submission(job, request)
+        return job
+
+    def feed(self, requests: RequestSource) -> None:
+        """Pull requests, or `(key, request)` pairs, from an iterable or async iterable in the background.
+
+        One is pulled only when a slot is free for it, and none while `max_in_flight` outcomes wait to be
+        taken: a source is never drained ahead. An item that is not valid becomes a `Failed` outcome. If the
+        source raises, the intake closes with its error. An async generator is closed when the batch ends.
+
+        Raises:
+            TypeError: `requests` is neither iterable nor async iterable.
+            BatchClosed: the batch was left, or its intake is closed.
+
+        """
+        _check_source(requests)
+        self._check_open()
+        self._stages.feed(requests, self._accept_item)
+
+    def attach(self, task_id: str, *, key: str | None = None, kind: TaskKind = "image") -> Job:
+        """Wait for a task that exists already, named by its task id or client_business_id; pays nothing.
+
+        It does not count towards `max_in_flight`.
+
+        Raises:
+            RequestValidationError: no such id or kind can exist, or the key was used before.
+            BatchClosed: the batch was left. (A closed intake still takes attached tasks.)
+
+        """
+        self._check_entered()
+        self._check_key(key)
+        dispatcher = self._dispatcher
+        watch = Watch(
+            task_id,
+            kind=kind,
+            schedule=self._schedule,
+            origin=Origin.GIVEN,
+            since=dispatcher.clock(),
+            random=dispatcher.random,
+        )
+        job = self._new_job(key, task_id=task_id, kind=kind)
+        job.state = JobState.SUBMITTED
+        self._board.add(job)
+        self._stages.watch(job, watch)
+        return job
+
+    @contextmanager
+    def hold(self) -> Generator[None]:
+        """Keep the iteration open for a producer that submits from another task."""
+        self._board.holds += 1
+        try:
+            yield
+        finally:
+            self._board.holds -= 1
+            self._board.news.notify()
+
+    # -- out
+
+    def __aiter__(self) -> AsyncIterator[Outcome]:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        outcome = (await self._next_job()).outcome
+        assert outcome is not None
+        return outcome
+
+    @property
+    def unfinished(self) -> tuple[Job, ...]:
+        """Every job whose outcome nobody received: queued, being sent, running, or ended but not taken.
+
+        In order of arrival; still valid after the block was left.
+        """
+        return tuple(self._board.jobs)
+
+    @property
+    def progress(self) -> BatchProgress:
+        """How many jobs stand where now."""
+        return self._board.progress()
+
+    # -- the scope
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncIterator[Batch]:
+        body_error: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                await self._stages.start(group)
+                self._entered = True
+                source, self._first_source = self._first_source, None
+                assert source is not None
+                self.feed(source)
+                try:
+                    yield self
+                except BaseException as error:  # noqa: BLE001 - raised again below, outside the group that would wrap it
+                    body_error = error
+                else:
+                    await self._drain()
+                finally:
+                    self._board.ended = True
+                    self._board.news.notify()
+                    self._stages.stop_intake()
+                    group.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:
+            raise _simplest(errors, body_error) from None
+        finally:
+            self._leave()
+        if body_error is not None:
+            try:
+                raise body_error
+            finally:
+                del body_error  # its traceback holds this frame
+        if self._board.closed_by is not None and not self._error_raised:
+            raise self._board.closed_by
+
+    async def _drain(self) -> None:
+        if self._on_exit == "drain":
+            self._stages.stop_intake()
+            while self._board.running:
+                await self._board.news.wait()
+
+    def _leave(self) -> None:
+        left = self.unfinished
+        for job in left:
+            if job.submission is not None:
+                self._submitter.release(job.submission)
+            job.close(job.closed_error())
+        self._board.news.notify()
+        if not left:
+            return
+        states = [job.state for job in left]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in JobState if state in states)
+        _logger.warning(
+            "Left a batch with %d unfinished jobs (%s). They are in batch.unfinished; those that were accepted go on"
+            " at the service: resume with session.wait(job.task_id or job.client_business_id)",
+            len(left),
+            counts,
+        )
+
+    # -- inside
+
+    async def next_job(self) -> Job:
+        """Like `__anext__`, but the job and not only its outcome."""
+        return await self._next_job()
+
+    async def _next_job(self) -> Job:
+        self._check_entered(ended_too=False)
+        await checkpoint()  # a full board must not starve the event loop
+        board = self._board
+        while not board.ready or board.ended:
+            if board.ended:
+                raise BatchClosed("The batch was left; batch.unfinished has the jobs nobody received")
+            if board.exhausted:
+                if board.closed_by is None:
+                    raise StopAsyncIteration
+                self._error_raised = True
+                raise board.closed_by
+            await board.news.wait()
+        # Taken in the step that returns it: a cancellation finds it either still here or delivered.
+        return board.hand_out()
+
+    def _check_entered(self, *, ended_too: bool = True) -> None:
+        if not self._entered:
+            raise RuntimeError("Enter the batch first: async with session.open_batch(...) as batch")
+        if ended_too and self._board.ended:
+            raise BatchClosed("The batch was left and takes nothing more")
+
+    def _check_open(self) -> None:
+        self._check_entered()
+        if self._board.closed_by is not None:
+            raise BatchClosed(f"The batch sends nothing more: {self._board.closed_by}") from self._board.closed_by
+
+    def _check_key(self, key: Any) -> None:
+        if key is None:
+            return
+        if not isinstance(key, str):
+            raise RequestValidationError([f"key: {key!r} is not text"])
+        if _digest(key) in self._keys:
+            raise RequestValidationError([f"key: {key!r} was used before in this batch, each job needs its own"])
+
+    def _new_job(self, key: str | None, *, task_id: str | None = None, kind: TaskKind = "image") -> Job:
+        if key is None:
+            while _digest(str(self._next_number)) in self._keys:  # somebody chose that number as a key
+                self._next_number += 1
+            key = str(self._next_number)
+            self._next_number += 1
+        self._arrived += 1
+        return Job(key, self._arrived - 1, on_received=self._received, task_id=task_id, kind=kind)
+
+    def _add_submission(self, job: Job, request: ImageRequest) -> None:
+        job.submission = self._submitter.intend(request, on_change=lambda state: self._board.move(job, state))
+        self._keys.add(_digest(job.key))
+        self._board.add(job)
+        self._board.enqueue(job)
+
+    def _accept_item(self, item: Any) -> None:
+        key, request = item if isinstance(item, tuple) and len(item) == 2 else (None, item)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        try:
+            self._check_key(key)
+        except RequestValidationError as error:
+            self._fail_item(self._new_job(None), request, error)
+            return
+        job = self._new_job(key)
+        try:
+            self._add_submission(job, request)
+        except RequestValidationError as error:
+            self._fail_item(job, request, error)
+
+    def _fail_item(self, job: Job, request: Any, error: RequestValidationError) -> None:
+        known = request if isinstance(request, ImageRequest) else None
+        self._keys.add(_digest(job.key))
+        self._board.add(job)
+        self._board.finish_unsent(
+            job, Failed(key=job.key, request=known, task_id=None, client_business_id=None, error=error)
+        )
+
+    def _received(self, job: Job) -> None:
+        self._board.received(job)
+
+
+def _digest(key: str) -> bytes:
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _check_source(source: Any) -> None:
+    if isinstance(source, str | bytes | ImageRequest) or not isinstance(source, Iterable | AsyncIterable):
+        raise TypeError(f"requests: expected an iterable or async iterable of requests, got {type(source).__name__}")
+
+
+def _simplest(errors: BaseExceptionGroup[BaseException], body_error: BaseException | None) -> BaseException:
+    """Unwrap a lone error of the workers; keep the body's own error beside theirs."""
+    if body_error is not None and not isinstance(body_error, get_cancelled_exc_class()):
+        return BaseExceptionGroup(errors.message, [body_error, *errors.exceptions])
+    return errors.exceptions[0] if len(errors.exceptions) == 1 else errors

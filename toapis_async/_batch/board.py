@@ -1,0 +1,207 @@
+"""The books of a batch: which job stands where, and who is to be woken. All of it is synchronous.
+
+Every decision is made here in one step; the stages and the iterator only wait and do I/O in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import anyio
+from attrs import frozen
+
+from ..models import JobState
+from ..outcomes import Completed, Failed, Outcome, TimedOut
+from .job import Job
+
+
+@frozen(kw_only=True)
+class BatchProgress:
+    """How many jobs of a batch stand where, at one moment."""
+
+    queued: int
+    posting: int
+    running: int
+    """Accepted, and not at their end."""
+    completed: int
+    failed: int
+    timed_out: int
+    unresolved: int
+    total: int | None
+    """All jobs of the batch, those not pulled from a sized source included; None while that is not known."""
+
+    @property
+    def ended(self) -> int:
+        """Jobs that have an outcome."""
+        return self.completed + self.failed + self.timed_out + self.unresolved
+
+
+class Signal:
+    """Wakes everyone who waits now; costs nothing while nobody does."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event: anyio.Event | None = None
+
+    def notify(self) -> None:
+        """Wake all waiters."""
+        if self._event is not None:
+            self._event.set()
+            self._event = None
+
+    async def wait(self) -> None:
+        """Wait for the next `notify`. Check the condition again afterwards."""
+        if self._event is None:
+            self._event = anyio.Event()
+        await self._event.wait()
+
+
+class Board:
+    """Where every job of one batch stands."""
+
+    def __init__(self, max_in_flight: int) -> None:
+        self.max_in_flight: Final = max_in_flight
+        self.queue: deque[Job] = deque()
+        """Jobs that wait to be sent."""
+        self.ready: deque[Job] = deque()
+        """Jobs with an outcome that the iterator has not handed out."""
+        self.jobs: dict[Job, None] = {}
+        """Every job whose outcome nobody received, in order of arrival."""
+        self.news = Signal()
+        """For consumers: something ended, or nothing more will."""
+        self.room = Signal()
+        """For feeders: there may be a free slot."""
+        self.work = Signal()
+        """For the submit stage: there may be a job to send."""
+        self.holds = 0
+        self.sources: dict[object, int | None] = {}
+        """Open feeders, with the number of items left where that is known."""
+        self.closed_by: Exception | None = None
+        self.ended = False
+        self._counts = dict.fromkeys(JobState, 0)
+        self._sending = 0  # jobs that hold a slot: being sent or accepted
+        self._pulling = 0  # slots that feeders hold for the item they wait for
+
+    # -- intake
+
+    def add(self, job: Job) -> None:
+        """Take a new job into the books."""
+        self.jobs[job] = None
+        self._counts[job.state] += 1
+
+    def enqueue(self, job: Job) -> None:
+        """Let a job wait for being sent."""
+        self.queue.append(job)
+        self.work.notify()
+
+    def requeue(self, job: Job) -> None:
+        """Put a job that was certainly not accepted back to the head of the queue."""
+        self._sending -= 1
+        self.queue.appendleft(job)
+        if self.closed_by is not None:
+            job.close(self.closed_by)
+        self.work.notify()
+
+    def next_to_send(self) -> Job | None:
+        """Take a job out of the queue if a slot is free."""
+        if not self.queue or self._sending >= self.max_in_flight:
+            return None
+        self._sending += 1
+        return self.queue.popleft()
+
+    def reserve_slot(self) -> bool:
+        """Hold a slot for an item that a feeder is about to pull; False if none is free."""
+        taken = len(self.queue) + self._pulling + self._sending
+        if taken >= self.max_in_flight or len(self.ready) >= self.max_in_flight:
+            return False
+        self._pulling += 1
+        return True
+
+    def free_slot(self) -> None:
+        """Give a feeder's slot back; the job that was pulled has taken its place in the queue."""
+        self._pulling -= 1
+        self.room.notify()
+
+    def close(self, error: Exception) -> None:
+        """Send nothing more: what is queued stays queued, what runs is delivered, then `error` is raised."""
+        if self.closed_by is None:
+            self.closed_by = error
+            for job in self.queue:
+                job.close(error)
+            self.news.notify()
+
+    # -- progress
+
+    def move(self, job: Job, state: JobState) -> None:
+        """Note where a job stands."""
+        self._counts[job.state] -= 1
+        self._counts[state] += 1
+        job.state = state
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Note how a job ended and offer the outcome."""
+        if job.submission is not None:
+            self._sending -= 1
+        self._offer(job, outcome)
+        self.work.notify()
+
+    def finish_unsent(self, job: Job, outcome: Outcome) -> None:
+        """Offer the outcome of a job that never came to be sent."""
+        self._offer(job, outcome)
+
+    def _offer(self, job: Job, outcome: Outcome) -> None:
+        self.move(job, _state_of(outcome))
+        job.finish(outcome)
+        self.ready.append(job)
+        self.news.notify()
+        self.room.notify()
+
+    def received(self, job: Job) -> None:
+        """Note that somebody has the job's outcome."""
+        self.jobs.pop(job, None)
+
+    def hand_out(self) -> Job:
+        """Take the next finished job for a consumer."""
+        job = self.ready.popleft()
+        self.received(job)
+        self.room.notify()
+        return job
+
+    @property
+    def running(self) -> int:
+        """Jobs that may be at the service."""
+        return self._counts[JobState.POSTING] + self._counts[JobState.SUBMITTED]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further outcome can come, unless somebody submits."""
+        if self.ready or self.running:
+            return False
+        if self.closed_by is not None:
+            return True
+        return not (self._counts[JobState.QUEUED] or self.sources or self.holds)
+
+    def progress(self) -> BatchProgress:
+        """Return the counts."""
+        left = [count for count in self.sources.values() if count is not None]
+        known = len(left) == len(self.sources) and not self.holds
+        return BatchProgress(
+            queued=self._counts[JobState.QUEUED],
+            posting=self._counts[JobState.POSTING],
+            running=self._counts[JobState.SUBMITTED],
+            completed=self._counts[JobState.COMPLETED],
+            failed=self._counts[JobState.FAILED],
+            timed_out=self._counts[JobState.TIMED_OUT],
+            unresolved=self._counts[JobState.UNRESOLVED],
+            total=sum(self._counts.values()) + sum(left) if known else None,
+        )
+
+
+def _state_of(outcome: Outcome) -> JobState:
+    if isinstance(outcome, Completed):
+        return JobState.COMPLETED
+    if isinstance(outcome, Failed):
+        return JobState.FAILED
+    return JobState.TIMED_OUT if isinstance(outcome, TimedOut) else JobState.UNRESOLVED

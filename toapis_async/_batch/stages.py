@@ -1,0 +1,237 @@
+"""The work of a batch: feeders pull requests, a pool sends them, a pool looks at those that wait.
+
+A waiting task is an entry in a heap of due times, not a coroutine: thousands cost little, and one pause or
+one rate budget holds for all of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sized
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup, TaskStatus
+
+from .._http.dispatch import Dispatcher
+from .._protocol.endpoints import Accepted, Ambiguous, Rejected
+from .._protocol.failures import closes_intake
+from .._protocol.lifecycle import is_final
+from .._schedule.backoff import Backoff
+from .._submission import Submission, Submitter
+from .._watch import Verdict, Watch, look, watch_submission
+from ..instrumentation import TaskEnded
+from ..models import GenerationTask, TaskStatus as GenerationStatus
+from .board import Board, Signal
+from .job import Job, outcome_of
+
+_logger = logging.getLogger("toapis_async")
+
+_SENDERS: Final = 16
+_LOOKERS: Final = 32
+_SHORTEST_SLEEP: Final = 0.001
+_CLOSE_SOURCE_SECONDS: Final = 5.0
+
+
+class Stages:
+    """The worker pools of one batch."""
+
+    def __init__(self, board: Board, submitter: Submitter, dispatcher: Dispatcher, schedule: Backoff) -> None:
+        self._board = board
+        self._submitter = submitter
+        self._dispatcher = dispatcher
+        self._schedule = schedule
+        self._heap: list[tuple[float, int, Job]] = []
+        self._sooner = Signal()
+        self._sender_turn = anyio.Lock()
+        self._looker_turn = anyio.Lock()
+        self._intake: TaskGroup
+
+    async def start(self, group: TaskGroup) -> None:
+        """Start the pools in the batch's task group."""
+        await group.start(self._run_intake)
+        for _ in range(_LOOKERS):
+            group.start_soon(self._look_forever)
+
+    def feed(self, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]) -> None:
+        """Start pulling items; `accept` makes each a job, in the step in which it was pulled."""
+        token = object()
+        self._board.sources[token] = len(source) if isinstance(source, Sized) else None
+        self._intake.start_soon(self._pull_all, token, source, accept)
+
+    def stop_intake(self) -> None:
+        """Pull and send nothing more; requests on their way are finished under their shield."""
+        self._intake.cancel_scope.cancel()
+
+    def close_intake(self, error: Exception) -> None:
+        """Stop the intake because of an error that is raised when everything running is delivered."""
+        self._board.close(error)
+        self.stop_intake()
+
+    def watch(self, job: Job, watch: Watch) -> None:
+        """Let a job wait for its end."""
+        job.watch = watch
+        self._push(job, watch)
+
+    # -- intake
+
+    async def _run_intake(self, *, task_status: TaskStatus[None]) -> None:
+        async with anyio.create_task_group() as self._intake:
+            for _ in range(_SENDERS):
+                self._intake.start_soon(self._send_forever)
+            task_status.started()
+
+    async def _pull_all(
+        self, token: object, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]
+    ) -> None:
+        board = self._board
+        iterator: AsyncIterator[Any] | None = None
+        try:
+            iterator = aiter(source) if isinstance(source, AsyncIterable) else _SyncSource(source)
+            while True:
+                while not board.reserve_slot():
+                    await board.room.wait()
+                try:
+                    item = await anext(iterator)
+                    accept(item)
+                except StopAsyncIteration:
+                    break
+                finally:
+                    board.free_slot()
+                left = board.sources[token]
+                board.sources[token] = max(0, left - 1) if left is not None else None
+        except Exception as error:  # noqa: BLE001 - whatever the source raises closes the intake
+            self.close_intake(error)
+        finally:
+            del board.sources[token]
+            board.news.notify()
+            await _close(iterator)
+
+    async def _send_forever(self) -> None:
+        board = self._board
+        while True:
+            async with self._sender_turn:
+                while (job := board.next_to_send()) is None:
+                    await board.work.wait()
+            submission = job.submission
+            assert submission is not None
+            try:
+                await self._submitter.pay(submission)
+            finally:
+                # Also when cancelled: the record, not the return, says what was paid for.
+                self._after_paying(job, submission)
+
+    def _after_paying(self, job: Job, submission: Submission) -> None:
+        reply = submission.reply
+        if isinstance(reply, Rejected):
+            self._rejected(job, submission, reply)
+        elif isinstance(reply, Accepted) and is_final(reply.task.status) and _is_end(reply.task):
+            self._end(job, reply.task)
+        elif isinstance(reply, Accepted | Ambiguous):
+            self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
+        elif not submission.may_be_paid:
+            self._board.requeue(job)
+        # else: the event loop is ending with the request on its way; the record stays unfinished
+
+    def _rejected(self, job: Job, submission: Submission, reply: Rejected) -> None:
+        if closes_intake(reply.error):
+            submission.reply = None
+            self._board.requeue(job)
+            self.close_intake(reply.error.about(model=submission.request.model))
+            return
+        self._submitter.release(submission)
+        self._board.finish(job, outcome_of(job, reply.error.about(model=submission.request.model), refused=True))
+
+    # -- waiting
+
+    def _push(self, job: Job, watch: Watch) -> None:
+        heapq.heappush(self._heap, (watch.due, job.number, job))
+        if self._heap[0][2] is job:
+            self._sooner.notify()
+
+    async def _look_forever(self) -> None:
+        while True:
+            async with self._looker_turn:
+                job = await self._next_due()
+            watch = job.watch
+            assert watch is not None
+            verdict = await look(watch, self._dispatcher)
+            if verdict is None:
+                self._push(job, watch)
+            else:
+                self._after_waiting(job, verdict)
+
+    async def _next_due(self) -> Job:
+        while True:
+            if not self._heap:
+                await self._sooner.wait()
+                continue
+            delay = self._heap[0][0] - self._dispatcher.clock()
+            if delay <= 0:
+                return heapq.heappop(self._heap)[2]
+            with anyio.move_on_after(max(delay, _SHORTEST_SLEEP)):
+                await self._sooner.wait()
+
+    def _after_waiting(self, job: Job, verdict: Verdict) -> None:
+        submission = job.submission
+        if submission is not None and submission.task is None:
+            if isinstance(verdict, GenerationTask):
+                submission.accept(verdict, self._dispatcher.clock())
+                if not _is_end(verdict):
+                    self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
+                    return
+            elif self._submitter.may_pay_again(submission, verdict):
+                self._board.requeue(job)
+                return
+        self._end(job, verdict)
+
+    def _end(self, job: Job, verdict: Verdict) -> None:
+        watch = job.watch
+        outcome = outcome_of(job, verdict)
+        self._board.finish(job, outcome)
+        if self._dispatcher.announce:
+            now = self._dispatcher.clock()
+            self._dispatcher.announce(
+                TaskEnded(
+                    state=job.state,
+                    task_id=outcome.task_id,
+                    client_business_id=outcome.client_business_id,
+                    looks=watch.looks if watch else 0,
+                    seconds=now - watch.since if watch else 0.0,
+                )
+            )
+
+
+def _is_end(task: GenerationTask) -> bool:
+    return task.status is GenerationStatus.FAILED or (is_final(task.status) and bool(task.images))
+
+
+async def _close(iterator: AsyncIterator[Any] | None) -> None:
+    """Let an async generator run its clean-up, in bounded time: nobody else holds it."""
+    close = getattr(iterator, "aclose", None)
+    if close is None:
+        return
+    with anyio.move_on_after(_CLOSE_SOURCE_SECONDS, shield=True):
+        try:
+            await close()
+        except Exception:
+            _logger.exception("A source of requests failed while it was closed")
+
+
+class _SyncSource:
+    """Pulls from a plain iterable, giving way to other tasks before each item."""
+
+    def __init__(self, source: Iterable[Any]) -> None:
+        self._iterator = iter(source)
+
+    def __aiter__(self) -> _SyncSource:
+        return self
+
+    async def __anext__(self) -> Any:
+        await anyio.lowlevel.checkpoint()
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise StopAsyncIteration from None

@@ -1,0 +1,1 @@
+"""The wire: one thin adapter to aiohttp, one place that paces and retries."""

@@ -1,0 +1,148 @@
+"""From a request value to an answer value: the pacer's gate, one attempt, interpretation.
+
+The only layer that sends a paid request again, and it does so only after a certain refusal or a request
+that never left this machine. A question is asked once: when to ask again is the waiting side's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+import logging
+from typing import Final
+
+import anyio
+
+from .._protocol.endpoints import Ambiguous, Refused, Rejected, Reply, Seen, interpret_query
+from .._protocol.messages import HttpRequest, HttpResponse
+from .._schedule.backoff import RetryPolicy
+from .._schedule.pacer import Pacer, RateLimits
+from ..errors import DecodeError, RateLimitedError, ToapisError, TransportError
+from ..instrumentation import Announcer, RequestFinished, Throttled
+from .transport import Transport
+
+_logger = logging.getLogger("toapis_async")
+
+QUERY_SECONDS: Final = 15.0  # the longest one status query may take
+
+
+class Gate:
+    """Lets requests through one by one, first come first served, as fast as the pacer allows.
+
+    A cancelled waiter leaves the queue without having used a slot.
+    """
+
+    def __init__(self, pacer: Pacer, clock: Callable[[], float]) -> None:
+        self.pacer = pacer
+        self._clock = clock
+        self._turn = anyio.Lock(fast_acquire=True)
+
+    async def enter(self) -> float:
+        """Wait for a slot and take it; returns the time of entry."""
+        async with self._turn:
+            while (delay := self.pacer.delay(now := self._clock())) > 0:
+                await anyio.sleep(delay)
+            self.pacer.take(now)
+            return now
+
+
+class Dispatcher:
+    """Sends a session's requests."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        limits: RateLimits,
+        retry: RetryPolicy,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        announce: Announcer,
+    ) -> None:
+        self.clock = clock
+        self.random = random
+        self.retry = retry
+        self.announce = announce
+        self.submits = Gate(Pacer(limits.submit_per_second, limits.submit_burst), clock)
+        self.queries = Gate(Pacer(limits.query_per_second, limits.query_burst), clock)
+        self._transport = transport
+
+    async def query(self, request: HttpRequest, *, asked_id: str, timeout: float = QUERY_SECONDS) -> Seen:
+        """Ask once for a task's state.
+
+        Raises:
+            ToapisError: there is no answer, or none that shows a task.
+
+        """
+        sent_at = await self.queries.enter()
+        response = await self.exchange(request, timeout=timeout)
+        try:
+            seen = interpret_query(response, asked_id=asked_id)
+        except RateLimitedError as error:
+            self._throttled(self.queries, sent_at, error)
+            raise
+        except ToapisError:
+            self.queries.pacer.answered()
+            raise
+        except Exception as error:  # a fault of ours in reading must not end a wait
+            _logger.exception("Could not read the answer about %s", asked_id)
+            raise DecodeError([repr(error)], http_status=response.status) from None
+        self.queries.pacer.answered()
+        return seen
+
+    async def submit(self, attempt: Callable[[], Awaitable[Reply | TransportError]]) -> Reply:
+        """Make paid attempts until one is answered by more than a refusal for load.
+
+        `attempt` sends the request once; it returns a `TransportError` for a request that never left.
+        Cancelling this between attempts leaves nothing at the service.
+        """
+        refused_since: float | None = None
+        failures = 0
+        while True:
+            sent_at = await self.submits.enter()
+            reply = await attempt()
+            if isinstance(reply, TransportError):
+                failures += 1
+                if failures >= self.retry.attempts:
+                    return Rejected(error=reply)
+                await anyio.sleep(self.retry.backoff.wait(failures - 1, self.random))
+            elif isinstance(reply, Refused):
+                self._throttled(self.submits, sent_at, reply.error)
+                refused_since = sent_at if refused_since is None else refused_since
+                if self.clock() - refused_since >= self.retry.max_throttle:
+                    return Rejected(error=reply.error)
+            else:
+                if not isinstance(reply, Ambiguous):
+                    self.submits.pacer.answered()
+                return reply
+
+    async def exchange(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
+        """Send one request without pacing and tell the observers.
+
+        Raises:
+            TransportError: no whole answer came.
+
+        """
+        if not self.announce:
+            return await self._transport.send(request, timeout=timeout)
+        started = self.clock()
+        status: int | None = None
+        problem: str | None = None
+        try:
+            response = await self._transport.send(request, timeout=timeout)
+            status = response.status
+        except TransportError as error:
+            problem = error.message
+            raise
+        finally:
+            seconds = self.clock() - started
+            self.announce(
+                RequestFinished(method=request.method, path=request.path, status=status, error=problem, seconds=seconds)
+            )
+        return response
+
+    def _throttled(self, gate: Gate, sent_at: float, error: RateLimitedError) -> None:
+        now = self.clock()
+        until = gate.pacer.throttled(now, sent_at=sent_at, retry_after=error.retry_after)
+        if self.announce:
+            kind = "submit" if gate is self.submits else "query"
+            self.announce(Throttled(requests=kind, pause=max(0.0, until - now)))

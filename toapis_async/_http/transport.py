@@ -1,0 +1,130 @@
+"""The thin aiohttp adapter: sends one request, reads the whole answer, maps every failure once."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import anyio
+
+from .._protocol.messages import HttpRequest, HttpResponse
+from .._version import __version__
+from ..errors import TransportError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_logger = logging.getLogger("toapis_async")
+
+_LARGEST_BODY: Final = 8 * 1024 * 1024  # bytes; a status answer has about 500
+_CONNECT_SECONDS: Final = 10.0
+_SHORT_KEY: Final = 8  # a key this short may be part of ordinary text
+
+
+class Transport(Protocol):
+    """Sends a request to the API's origin with the key, and to nowhere else."""
+
+    async def send(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
+        """Exchange one request for a whole answer within `timeout` seconds.
+
+        Raises:
+            TransportError: no whole answer came; `sent` says whether the request may have arrived.
+
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what was opened; a borrowed session stays open."""
+        ...
+
+
+class AiohttpTransport:
+    """A transport over an aiohttp session of its own, or a borrowed one that it never closes."""
+
+    def __init__(self, base_url: str, api_key: str, http: aiohttp.ClientSession | None) -> None:
+        import aiohttp  # noqa: PLC0415 - most of this package's import time; needed only when a session opens
+        from yarl import URL  # noqa: PLC0415
+
+        self._aiohttp = aiohttp
+        self._url = URL
+        self._base_url = base_url
+        self._secret = api_key.encode()
+        self._headers = {
+            "Authorization": f"Bearer {api_key}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": f"toapis-async/{__version__}",
+        }
+        # The total is watched in `send`: aiohttp's own would count the wait for a pooled connection.
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_connect=_CONNECT_SECONDS)
+        self._owned = http is None
+        # The pacer bounds the traffic: a limit here would only add waits that no timeout sees.
+        self._http = http or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self._never_sent = (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.ClientHttpProxyError,
+            aiohttp.ServerFingerprintMismatch,
+            aiohttp.InvalidURL,
+        )
+
+    async def send(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
+        """See `Transport.send`."""
+        if self._http.closed:
+            raise TransportError("The HTTP session is closed", sent=False)
+        try:
+            with anyio.fail_after(timeout):
+                return await self._exchange(request)
+        except TransportError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request may have been paid for
+            failure = self._translate(error, timeout)
+        # Raised outside the handler: an aiohttp error in the chain would carry the headers, and so the key.
+        raise failure
+
+    async def close(self) -> None:
+        """See `Transport.close`."""
+        if self._owned:
+            await self._http.close()
+
+    async def _exchange(self, request: HttpRequest) -> HttpResponse:
+        url = self._url(self._base_url + request.path, encoded=True)
+        async with self._http.request(
+            request.method,
+            url,
+            data=request.body,
+            headers=self._headers,
+            timeout=self._timeout,
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=True,
+            # A borrowed session's middleware could send a paid request a second time.
+            middlewares=(),
+        ) as response:
+            body = await self._read(response)
+            return HttpResponse(status=response.status, headers=response.headers, body=body)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := await response.content.readany():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > _LARGEST_BODY:
+                response.close()
+                raise TransportError(f"The answer is longer than {_LARGEST_BODY} bytes", sent=True)
+        body = b"".join(chunks)
+        if len(self._secret) > _SHORT_KEY and self._secret in body:
+            _logger.warning("The service repeated the API key in an answer; it was removed")
+            body = body.replace(self._secret, b"[key]")
+        return body
+
+    def _translate(self, error: Exception, timeout: float) -> TransportError:
+        sent = not isinstance(error, self._never_sent)
+        name = type(error).__name__
+        if name == "TimeoutError":
+            return TransportError(f"No answer within {timeout:g} s", sent=True)
+        text: Any = str(error).replace(self._secret.decode(), "[key]")
+        return TransportError(f"{name}: {text}"[:500] if text else name, sent=sent)

@@ -1,0 +1,1 @@
+"""What the service says: pure functions of status, headers and body. No clock, socket or randomness."""

@@ -1,0 +1,247 @@
+"""JSON text to values. The only importer of cattrs.
+
+Primitives are strict, so that a wrong type is noticed; an optional field that does not fit becomes None
+instead of losing a task that was paid for, and `GenerationTask.raw` still holds what was sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from types import NoneType, UnionType
+from typing import Any, Final, TypeGuard, Union, get_args, get_origin
+
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError
+
+from ..errors import DecodeError
+from ..models import GenerationTask, Usage
+from .lifecycle import read_status
+
+_MILLISECONDS_FROM: Final = 1e11  # seconds are documented; a larger number can only be milliseconds
+_ID_KEYS: Final = ("id", "task_id", "taskId")
+_URL_KEYS: Final = ("url", "result_url", "image_url", "video_url", "b64_json")
+_LIST_KEYS: Final = ("data", "outputs", "output")
+_SHARED_KEYS: Final = ("images", "image_urls")  # also what a request calls its references: the last resort
+_decoder = json.JSONDecoder()
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def first_json_value(body: bytes) -> Any:
+    """Return the first JSON value of `body`: the service was seen to glue a second one behind it.
+
+    Raises:
+        DecodeError: there is no JSON value at the start.
+
+    """
+    text = body.decode("utf-8-sig", errors="replace").lstrip()
+    try:
+        return _decoder.raw_decode(text)[0]
+    except (ValueError, RecursionError) as error:
+        kind = "an HTML page" if text.startswith("<") else "no JSON" if text else "an empty body"
+        problem = f"expected JSON, got {kind} ({type(error).__name__})"
+    raise DecodeError([problem], excerpt=text[:200])
+
+
+def decode_task(body: Any, *, asked_id: str | None) -> GenerationTask | None:
+    """Find the task in a decoded body, in any of the places where clients met it.
+
+    `asked_id` stands in for an id that the answer does not repeat. None if there is no task in it.
+
+    Raises:
+        DecodeError: there is a task but it cannot be read.
+
+    """
+    holder = _find_task(body)
+    if holder is None and asked_id is not None and _is_object(body) and _looks_like_task(body):
+        holder = body
+    if holder is None:
+        return None
+    return _structure(body, holder, asked_id)
+
+
+def decode_inline_result(body: Any, *, client_business_id: str) -> GenerationTask | None:
+    """Read an answer that already holds the pictures and no task id; None if it is not one."""
+    if not _is_object(body) or body.get("error") or not _images(body):
+        return None
+    return _structure(body, {**body, "status": "completed"}, client_business_id)
+
+
+def _find_task(body: Any) -> dict[str, Any] | None:
+    if not _is_object(body):
+        return None
+    data = body.get("data")
+    first = data[0] if isinstance(data, list) and data else data  # pyright: ignore[reportUnknownVariableType]
+    candidates: list[Any] = [body, body.get("task"), first, first.get("task") if _is_object(first) else None]
+    for candidate in candidates:
+        if _is_object(candidate) and _task_id(candidate) is not None:
+            return candidate
+    return None
+
+
+def _looks_like_task(body: dict[str, Any]) -> bool:
+    status = body.get("status")
+    return isinstance(status, str) or body.get("object") == "generation.task"
+
+
+def _task_id(holder: dict[str, Any]) -> str | None:
+    for key in _ID_KEYS:
+        value = holder.get(key)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+    return None
+
+
+def _structure(body: dict[str, Any], holder: dict[str, Any], asked_id: str | None) -> GenerationTask:
+    images = _images(holder) or (_images(body) if holder is not body else [])
+    error = _failure(holder)
+    raw_status = holder.get("status")
+    spelling = raw_status if isinstance(raw_status, str) else ""
+    metadata = holder.get("metadata")
+    values = {
+        **{key: holder.get(key) for key in ("model", "progress", "created_at", "completed_at", "expires_at")},
+        "id": _task_id(holder) or asked_id,
+        "status": read_status(spelling, has_images=bool(images), has_error=error is not None),
+        "raw_status": spelling,
+        "images": images,
+        "error": error,
+        "billing": holder.get("billing"),
+        "usage": holder.get("usage"),
+        "metadata": metadata if _is_object(metadata) else {},
+        "client_business_id": holder.get("client_business_id")
+        or (metadata.get("client_business_id") if _is_object(metadata) else None),
+        "raw": body,
+    }
+    try:
+        return _converter.structure(values, GenerationTask)
+    except BaseValidationError as error_group:
+        problems = transform_error(error_group, path="task")
+    raise DecodeError(problems)
+
+
+def _failure(holder: dict[str, Any]) -> dict[str, Any] | None:
+    error = holder.get("error") or holder.get("fail_reason")
+    if isinstance(error, str):
+        return {"message": error}
+    if not _is_object(error):
+        return None
+    inner = error.get("error")
+    if _is_object(inner):
+        error = inner
+    code = error.get("code") or error.get("type")
+    message = error.get("message")
+    return {"message": message if isinstance(message, str) else "", "code": str(code) if code else None}
+
+
+def _images(holder: dict[str, Any]) -> list[dict[str, Any]]:
+    """Collect result items from every known place, the documented one first, each URL once."""
+    result = holder.get("result")
+    places: list[Any] = []
+    if _is_object(result):
+        places += [result.get(key) for key in _LIST_KEYS + _SHARED_KEYS] + [result]
+    elif result is not None:
+        places.append(result)
+    places += [holder[key] for key in _LIST_KEYS if key in holder] + [holder]
+    found = {item["url"]: item for place in reversed(places) for item in reversed(_items(place))}
+    if not found:
+        found = {item["url"]: item for key in reversed(_SHARED_KEYS) for item in reversed(_items(holder.get(key)))}
+    return list(reversed(found.values()))
+
+
+def _items(place: Any) -> list[dict[str, Any]]:
+    if isinstance(place, str):
+        return [{"url": place, "extra": {}}] if place.startswith(("http://", "https://", "data:image/")) else []
+    if isinstance(place, list):
+        return [item for entry in place for item in _items(entry) if not isinstance(entry, list)]  # pyright: ignore[reportUnknownVariableType]
+    if not _is_object(place):
+        return []
+    for key in _URL_KEYS:
+        value = place.get(key)
+        if isinstance(value, str) and value:
+            url = value if key != "b64_json" or value.startswith("data:") else f"data:image/png;base64,{value}"
+            return [{"url": url, "extra": {name: v for name, v in place.items() if name != key}}]
+    return []
+
+
+def _is_optional(target: Any) -> bool:
+    return get_origin(target) in {Union, UnionType} and NoneType in get_args(target)
+
+
+def _read_str(value: Any, _: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, got {type(value).__name__}")
+    return value
+
+
+def _read_int(value: Any, _: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return int(value)
+
+
+def _read_decimal(value: Any, _: Any) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"expected a decimal string, got {value!r}")
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"expected a decimal string, got {value!r}") from None
+    if not number.is_finite():
+        raise ValueError(f"expected a finite amount, got {value!r}")
+    return number
+
+
+def _read_time(value: Any, _: Any) -> datetime:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected seconds since 1970, got {value!r}")
+    return datetime.fromtimestamp(value / 1000 if value > _MILLISECONDS_FROM else value, UTC)
+
+
+def _with_extra(converter: Converter, cls: type[Any]) -> None:
+    """Let `cls.extra` take the keys that `cls` does not know."""
+    known = {attribute.name for attribute in cls.__attrs_attrs__} - {"extra"}
+    plain = converter.get_structure_hook(cls)
+
+    def structure(value: Any, target: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expected an object, got {type(value).__name__}")
+        extra = {key: v for key, v in value.items() if key not in known}  # pyright: ignore[reportUnknownVariableType]
+        return plain({**value, "extra": extra}, target)
+
+    converter.register_structure_hook(cls, structure)
+
+
+def _configure(converter: Converter) -> None:
+    converter.register_structure_hook(str, _read_str)
+    converter.register_structure_hook(int, _read_int)
+    converter.register_structure_hook(Decimal, _read_decimal)
+    converter.register_structure_hook(datetime, _read_time)
+    converter.register_structure_hook_func(lambda t: t is Any or t == Mapping[str, Any], lambda value, _: value)
+
+    def optional(target: Any) -> Any:
+        inner = next(arg for arg in get_args(target) if arg is not NoneType)
+        structure = converter.get_structure_hook(inner)
+
+        def read(value: Any, _: Any) -> Any:
+            if value is None:
+                return None
+            try:
+                return structure(value, inner)
+            except (ValueError, TypeError, ArithmeticError, OSError, BaseValidationError):
+                return None
+
+        return read
+
+    converter.register_structure_hook_factory(_is_optional, optional)
+    _with_extra(converter, Usage)
+
+
+_converter = Converter()
+_configure(_converter)

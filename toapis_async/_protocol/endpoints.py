@@ -1,0 +1,153 @@
+"""The endpoints: `build_*` makes a request value, `interpret_*` makes a value or exactly one error of an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+from attrs import frozen
+
+from ..errors import ApiError, DecodeError, ModelUnavailableError, RateLimitedError, RequestValidationError, ToapisError
+from ..models import GenerationTask, ImageRequest, TaskKind
+from .codec import decode_inline_result, decode_task, first_json_value
+from .failures import LIMITER_DOWN, PANIC, REJECTION_CODES, error_parts, read_error, retry_after
+from .messages import HttpRequest, HttpResponse
+
+_PATHS: Final[dict[TaskKind, str]] = {"image": "/images/generations"}
+# A 4xx that does not say whether the request was acted upon.
+_AMBIGUOUS_STATUSES: Final = frozenset({408, 409, 425, 499})
+
+
+@frozen(kw_only=True)
+class Accepted:
+    """The service took the request: it is paid for. `task` may already be at its end."""
+
+    task: GenerationTask
+
+
+@frozen(kw_only=True)
+class Refused:
+    """Not taken because of load: sending the same request again is safe."""
+
+    error: RateLimitedError
+
+
+@frozen(kw_only=True)
+class Rejected:
+    """Not taken because of what it is or who sent it."""
+
+    error: ToapisError
+
+
+@frozen(kw_only=True)
+class Ambiguous:
+    """It may or may not have been taken: look it up, never send it again."""
+
+    error: ToapisError
+
+
+Reply: TypeAlias = Accepted | Refused | Rejected | Ambiguous
+
+
+@frozen(kw_only=True)
+class Seen:
+    """What one status query showed."""
+
+    task: GenerationTask
+    hint: float | None = None
+    """Seconds the service asks to wait before the next look."""
+
+
+def build_submit(request: ImageRequest, client_business_id: str) -> HttpRequest:
+    """Build the paid request. Fields that were left out are not sent."""
+    optional: dict[str, Any] = {
+        "size": request.size,
+        "n": request.n,
+        "image_urls": list(request.images) or None,
+        "callback_url": request.callback_url,
+        "metadata": dict(request.metadata) or None,
+    }
+    body = {
+        **request.extra,
+        "model": request.model,
+        "prompt": request.prompt,
+        "client_business_id": client_business_id,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+    return HttpRequest(method="POST", path=_PATHS["image"], body=json.dumps(body, allow_nan=False).encode("ascii"))
+
+
+def build_query(kind: TaskKind, task_id: str) -> HttpRequest:
+    """Build the free question for a task's state; a `client_business_id` does as well as a task id.
+
+    Raises:
+        RequestValidationError: no URL can be made of the kind or the id.
+
+    """
+    problems: list[str] = []
+    if kind not in _PATHS:
+        problems.append(f"kind: {kind!r} is not one of {', '.join(_PATHS)}")
+    try:
+        segment = quote(task_id, safe="")
+    except (TypeError, ValueError):
+        segment = ""
+    if segment in {"", ".", ".."}:
+        problems.append(f"task_id: {task_id!r} is not a task id")
+    if problems:
+        raise RequestValidationError(problems)
+    return HttpRequest(method="GET", path=f"{_PATHS[kind]}/{segment}")
+
+
+def interpret_query(response: HttpResponse, *, asked_id: str) -> Seen:
+    """Read a task's state.
+
+    Raises:
+        ApiError: the service answered with an error; `NotFoundError` only for a clear "no such task".
+        DecodeError: no task can be read from the answer.
+
+    """
+    if 200 <= response.status < 300:
+        body = first_json_value(response.body)
+        task = None if _is_bare_error(body, {PANIC}) else decode_task(body, asked_id=asked_id)
+        if task is not None:
+            return Seen(task=task, hint=retry_after(response.headers))
+    raise read_error(response)
+
+
+def interpret_submit(response: HttpResponse, *, client_business_id: str) -> Reply:
+    """Say what became of a paid request. Everything that is not clear is `Ambiguous`."""
+    if 200 <= response.status < 300:
+        try:
+            body = first_json_value(response.body)
+            task = None if _is_bare_error(body, REJECTION_CODES | {PANIC}) else decode_task(body, asked_id=None)
+            task = task or decode_inline_result(body, client_business_id=client_business_id)
+        except DecodeError as error:
+            return Ambiguous(error=error)
+        if task is not None:
+            return Accepted(task=task)
+    return _refusal(response, read_error(response))
+
+
+def _is_bare_error(body: Any, error_codes: Set[str]) -> bool:
+    """Whether the answer is one of these errors and no state of a task; it may carry an id all the same."""
+    if not isinstance(body, dict) or isinstance(body.get("status"), str):  # pyright: ignore[reportUnknownMemberType]
+        return False
+    return any(code.lower() in error_codes for code in error_parts(body)[0])
+
+
+def _refusal(response: HttpResponse, error: ToapisError) -> Reply:
+    status = response.status
+    code = (error.code or "").lower() if isinstance(error, ApiError) else ""
+    if code == PANIC:
+        return Ambiguous(error=error)
+    if isinstance(error, RateLimitedError) and (status == 429 or (status == 503 and code == LIMITER_DOWN)):
+        return Refused(error=error)
+    if 400 <= status < 500 and status not in _AMBIGUOUS_STATUSES:
+        return Rejected(error=error)
+    if status == 503 and isinstance(error, ModelUnavailableError):
+        return Rejected(error=error)
+    if status == 200 and code in REJECTION_CODES:
+        return Rejected(error=error)
+    return Ambiguous(error=error)

@@ -1,0 +1,231 @@
+"""The paid step: the record of an intent, the one POST under a shield, and what its answer meant.
+
+The record says at every instant what may have been paid for. It is written by the shielded child in the
+step in which the answer is read, so that a cancelled caller can lose the answer but never the task.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import string
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+from anyio import get_cancelled_exc_class
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from ._http.dispatch import Dispatcher
+from ._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, build_submit, interpret_submit
+from ._protocol.messages import HttpRequest
+from ._protocol.profiles import validate
+from .errors import DecodeError, RequestValidationError, SubmissionUnknown, ToapisError, TransportError
+from .instrumentation import SubmissionAmbiguous, TaskAccepted
+from .models import GenerationTask, ImageRequest, JobState, UnfinishedTask
+
+_logger = logging.getLogger("toapis_async")
+
+POST_SECONDS: Final = 60.0  # the longest one paid attempt may take
+SHIELD_SECONDS: Final = POST_SECONDS + 15.0
+_ID_ALPHABET: Final = string.ascii_lowercase + string.digits
+
+
+def new_client_business_id() -> str:
+    """Return 32 random characters of `[a-z0-9]` that do not look like a task id (those have an underscore)."""
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(32))
+
+
+class Submission:
+    """The record of one request on its way through the paid step."""
+
+    __slots__ = ("accepted_at", "client_business_id", "on_change", "reply", "request", "resubmissions", "state", "task")
+
+    def __init__(self, request: ImageRequest, on_change: Callable[[JobState], None] | None = None) -> None:
+        self.request = request
+        self.client_business_id = request.client_business_id or new_client_business_id()
+        self.state = JobState.QUEUED
+        """`QUEUED`: certainly not accepted. `POSTING`: perhaps. `SUBMITTED`: accepted."""
+        self.reply: Reply | None = None
+        """What the last attempt came to; None while none has."""
+        self.task: GenerationTask | None = None
+        self.accepted_at = 0.0
+        """On the session's clock."""
+        self.resubmissions = 0
+        self.on_change = on_change
+
+    @property
+    def task_id(self) -> str | None:
+        """The service's id, once it is known."""
+        return self.task.id if self.task else None
+
+    @property
+    def may_be_paid(self) -> bool:
+        """Whether the service may have accepted it."""
+        return self.state is not JobState.QUEUED
+
+    def move(self, state: JobState) -> None:
+        """Enter a state."""
+        self.state = state
+        if self.on_change:
+            self.on_change(state)
+
+    def accept(self, task: GenerationTask, now: float) -> None:
+        """Record that the service has the task."""
+        self.task = task
+        self.accepted_at = now
+        self.move(JobState.SUBMITTED)
+
+    def complete_error(self, error: ToapisError) -> ToapisError:
+        """Give an error of this submission its handle, as far as the service can know it."""
+        if not self.may_be_paid:
+            return error.about(model=self.request.model)
+        return error.about(
+            task_id=self.task_id, client_business_id=self.client_business_id, model=self.request.model, task=self.task
+        )
+
+    def snapshot(self) -> UnfinishedTask:
+        """Return the record as a value."""
+        return UnfinishedTask(
+            request=self.request,
+            client_business_id=self.client_business_id,
+            task_id=self.task_id,
+            state=self.state,
+        )
+
+
+class Submitter:
+    """Performs the paid step for a session and its batches."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._posting = 0
+        self._idle = anyio.Event()
+        self._claimed: set[str] = set()
+
+    def intend(self, request: ImageRequest, on_change: Callable[[JobState], None] | None = None) -> Submission:
+        """Check a request and make the record of paying for it; nothing is sent.
+
+        Raises:
+            RequestValidationError: the request cannot be taken, or its client_business_id was used before in
+                this session: a look-up could not tell the two tasks apart.
+
+        """
+        own_id = validate(request).client_business_id
+        if own_id is not None:
+            if own_id in self._claimed:
+                raise RequestValidationError([f"client_business_id: {own_id!r} was used before, each attempt needs its own"])
+            self._claimed.add(own_id)
+        return Submission(request, on_change)
+
+    def release(self, submission: Submission) -> None:
+        """Let the id of a submission that was certainly not accepted be used again."""
+        if not submission.may_be_paid:
+            self._claimed.discard(submission.client_business_id)
+
+    def may_pay_again(self, submission: Submission, error: ToapisError) -> bool:
+        """Whether the user's policy says to send a lost request once more; puts it back to `QUEUED` if so."""
+        policy = self._dispatcher.retry
+        if not policy.resubmit_unknown or not isinstance(error, SubmissionUnknown) or not error.not_found:
+            return False
+        submission.resubmissions += 1
+        if submission.resubmissions >= policy.attempts:
+            return False
+        submission.reply = None
+        submission.move(JobState.QUEUED)
+        return True
+
+    async def pay(self, submission: Submission) -> None:
+        """Send the request until `submission.reply` says what became of it; see there.
+
+        Cancelling this before the request is on its way leaves the submission `QUEUED`. Cancelling it during
+        the request takes effect when the answer is recorded, after at most `SHIELD_SECONDS`.
+        """
+        request = build_submit(submission.request, submission.client_business_id)
+
+        async def attempt() -> Reply | TransportError:
+            return await self._attempt(submission, request)
+
+        submission.reply = None
+        submission.reply = await self._dispatcher.submit(attempt)
+
+    async def wait_idle(self) -> None:
+        """Wait, at most `SHIELD_SECONDS`, until no paid request is on its way."""
+        with anyio.move_on_after(SHIELD_SECONDS, shield=True):
+            while self._posting:
+                await self._idle.wait()
+
+    async def _attempt(self, submission: Submission, request: HttpRequest) -> Reply | TransportError:
+        # A shield in the caller's own task would not stop a native cancellation; one in a child does, because
+        # the group waits for the child before it lets the cancellation go on.
+        answers: list[Reply | TransportError] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._post, submission, request, answers)
+        if not answers:  # somebody cancelled the child alone
+            return Ambiguous(error=TransportError("The request was cancelled on its way", sent=True))
+        return answers[0]
+
+    async def _post(
+        self, submission: Submission, request: HttpRequest, answers: list[Reply | TransportError]
+    ) -> None:
+        await checkpoint_if_cancelled()  # the caller may be gone before anything is paid
+        self._posting += 1
+        try:
+            with anyio.move_on_after(SHIELD_SECONDS, shield=True):
+                submission.move(JobState.POSTING)
+                answers.append(await self._exchange(submission, request))
+            if not answers:
+                answers.append(Ambiguous(error=TransportError(f"No answer within {SHIELD_SECONDS:g} s", sent=True)))
+            self._record(submission, answers[0])
+        except get_cancelled_exc_class():
+            _logger.warning(
+                "The event loop ended while a paid request was on its way: it may have been accepted under"
+                " client_business_id %s",
+                submission.client_business_id,
+            )
+            raise
+        finally:
+            self._posting -= 1
+            if not self._posting:
+                self._idle.set()
+                self._idle = anyio.Event()
+
+    async def _exchange(self, submission: Submission, request: HttpRequest) -> Reply | TransportError:
+        try:
+            response = await self._dispatcher.exchange(request, timeout=POST_SECONDS)
+        except TransportError as error:
+            return Ambiguous(error=error) if error.sent else error
+        try:
+            return interpret_submit(response, client_business_id=submission.client_business_id)
+        except Exception as error:  # a fault of ours in reading must not lose what may be paid for
+            _logger.exception("Could not read the answer to client_business_id %s", submission.client_business_id)
+            return Ambiguous(error=DecodeError([repr(error)], http_status=response.status))
+
+    def _record(self, submission: Submission, answer: Reply | TransportError) -> None:
+        announce = self._dispatcher.announce
+        if isinstance(answer, Accepted):
+            submission.accept(answer.task, self._dispatcher.clock())
+            submission.reply = answer
+            announce(
+                TaskAccepted(
+                    kind=answer.task.kind,
+                    task_id=answer.task.id,
+                    client_business_id=submission.client_business_id,
+                    model=submission.request.model,
+                )
+            )
+        elif isinstance(answer, Ambiguous):
+            submission.reply = answer
+            announce(
+                SubmissionAmbiguous(
+                    client_business_id=submission.client_business_id,
+                    model=submission.request.model,
+                    reason=answer.error.message,
+                )
+            )
+        elif isinstance(answer, Rejected):
+            submission.reply = answer
+            submission.move(JobState.QUEUED)
+        else:  # refused for load, or never sent: certainly not accepted
+            assert isinstance(answer, Refused | TransportError)
+            submission.move(JobState.QUEUED)

@@ -1,0 +1,216 @@
+"""One waiting id as a value, and the loop that drives one in the caller's own task.
+
+A `Watch` knows when to look next and what each answer means; it holds no clock and does no I/O. A batch
+keeps thousands of them in a heap; `session.wait` drives a single one. Both take the same steps.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import anyio
+
+from ._http.dispatch import QUERY_SECONDS, Dispatcher
+from ._protocol.endpoints import Ambiguous, Seen, build_query
+from ._protocol.lifecycle import is_final
+from ._schedule.backoff import Backoff
+from ._submission import Submission
+from .errors import (
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    PollDeadlineExceeded,
+    ResultMissingError,
+    SubmissionUnknown,
+    ToapisError,
+)
+from .models import GenerationTask, TaskKind, TaskStatus
+
+_VISIBLE_WITHIN: Final = 30.0  # seconds after acceptance for which "no such task" means "not visible yet"
+_DELIVERABLE_WITHIN: Final = 60.0  # seconds for which a completed task may have no URL yet
+_DENIALS: Final = 3  # refused keys in a row ...
+_DENIED_FOR: Final = 10.0  # ... over this many seconds end a wait
+_LONGEST_HINT: Final = 60.0
+_SHORTEST_ATTEMPT: Final = 2.0
+
+Verdict: TypeAlias = GenerationTask | ToapisError
+"""How a wait ended: a final task, completed with pictures or failed, or the error that tells why not."""
+
+
+class Origin(enum.Enum):
+    """What is known about an id before the first look."""
+
+    ACCEPTED = enum.auto()
+    """The service accepted it from us: it exists."""
+    GIVEN = enum.auto()
+    """The user names it: it may not exist."""
+    LOST = enum.auto()
+    """The answer to our paid request was lost: it may exist. Found in any state is an end."""
+
+
+class Watch:
+    """The wait for one id. Times are seconds of the session's clock."""
+
+    __slots__ = (
+        "_denials", "_denied_since", "_incomplete_since", "_last_error", "_lost_because", "_schedule", "_silences",
+        "asked_id", "deadline", "due", "kind", "last", "looks", "origin", "request", "since",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        asked_id: str,
+        *,
+        kind: TaskKind,
+        schedule: Backoff,
+        origin: Origin,
+        since: float,
+        random: Callable[[], float],
+        lost_because: str = "",
+    ) -> None:
+        self.asked_id = asked_id
+        self.kind: TaskKind = kind
+        self.request = build_query(kind, asked_id)
+        self.origin = origin
+        self.since = since
+        """When it was accepted, given or lost."""
+        self.deadline = since + schedule.deadline
+        self.last: GenerationTask | None = None
+        self.looks = 0
+        # An id that somebody names may long be at its end; a fresh one is not.
+        self.due = since if origin is Origin.GIVEN else since + schedule.wait(0, random)
+        self._schedule = schedule
+        self._lost_because = lost_because
+        self._silences = 0
+        self._last_error: ToapisError | None = None
+        self._denials = 0
+        self._denied_since = self._incomplete_since = 0.0
+
+    def postpone(self, until: float) -> None:
+        """Do not look before `until`, unless the deadline comes first."""
+        self.due = min(until, self.deadline)
+
+    def advance(self, answer: Seen | ToapisError, now: float, random: Callable[[], float]) -> Verdict | None:
+        """Take note of an answer: returns how the wait ended, or None after setting the next `due`."""
+        self.looks += 1
+        hint = 0.0
+        if isinstance(answer, Seen):
+            hint = min(answer.hint or 0.0, _LONGEST_HINT)
+            verdict = self._seen(answer.task, now)
+        else:
+            self._last_error = answer
+            verdict = self._not_seen(answer, now)
+        if verdict is None and now >= self.deadline:
+            verdict = self.expire()
+        if verdict is None:
+            self.postpone(now + max(hint, self._schedule.wait(self.looks, random)))
+        return verdict
+
+    def expire(self) -> ToapisError:
+        """Say what it means that the deadline has come."""
+        if self.origin is Origin.LOST:
+            not_found = self.looks > 0 and not self._silences
+            search = "no task with its id showed up" if not_found else "looking it up was not answered"
+            return SubmissionUnknown(f"{self._lost_because}; {search}", not_found=not_found)
+        if self._incomplete_since and self.last:
+            return ResultMissingError(self.last)
+        last_error = self._last_error.message if self._last_error else None
+        return PollDeadlineExceeded(self._schedule.deadline, last_error=last_error)
+
+    def _seen(self, task: GenerationTask, now: float) -> Verdict | None:
+        self.last = task
+        self._last_error = None
+        self._denials = 0
+        if self.origin is Origin.LOST:
+            return task
+        if not is_final(task.status):
+            self._incomplete_since = 0.0
+            return None
+        if task.status is TaskStatus.FAILED or task.images:
+            return task
+        self._incomplete_since = self._incomplete_since or now
+        return ResultMissingError(task) if now - self._incomplete_since >= _DELIVERABLE_WITHIN else None
+
+    def _not_seen(self, error: ToapisError, now: float) -> Verdict | None:
+        if isinstance(error, AuthenticationError | PermissionDeniedError):
+            self._silences += 1
+            return self._denied(error, now)
+        self._denials = 0
+        if not isinstance(error, NotFoundError):
+            self._silences += 1
+            return None
+        if self.last is not None or self.origin is Origin.LOST:
+            return None
+        if self.origin is Origin.ACCEPTED and now - self.since < _VISIBLE_WITHIN:
+            return None
+        return error
+
+    def _denied(self, error: ToapisError, now: float) -> Verdict | None:
+        if not self._denials:
+            self._denied_since = now
+        self._denials += 1
+        lasting = self._denials >= _DENIALS and now - self._denied_since >= _DENIED_FOR
+        return error if lasting and self.origin is not Origin.LOST else None
+
+
+def watch_submission(submission: Submission, *, schedule: Backoff, dispatcher: Dispatcher) -> Watch:
+    """Start the wait that follows a paid attempt: for the task, or for a sign of it if the answer was lost."""
+    if submission.task is not None:
+        return Watch(
+            submission.task.id,
+            kind=submission.task.kind,
+            schedule=schedule,
+            origin=Origin.ACCEPTED,
+            since=submission.accepted_at,
+            random=dispatcher.random,
+        )
+    window = dispatcher.retry.lookup_window
+    reason = submission.reply.error.message if isinstance(submission.reply, Ambiguous) else ""
+    return Watch(
+        submission.client_business_id,
+        kind="image",
+        schedule=Backoff(initial=window / 60, factor=1.5, maximum=window / 6, deadline=window),
+        origin=Origin.LOST,
+        since=dispatcher.clock(),
+        random=dispatcher.random,
+        lost_because=reason,
+    )
+
+
+async def look(watch: Watch, dispatcher: Dispatcher) -> Verdict | None:
+    """Take one step of a watch that is due: ask, unless there is a pause; returns how the wait ended, if it did.
+
+    Cancelling it loses nothing: the watch is as it was before.
+    """
+    now = dispatcher.clock()
+    pause_end = dispatcher.queries.pacer.paused_until
+    if pause_end > now:
+        if now >= watch.deadline:
+            return watch.expire()
+        watch.postpone(pause_end)
+        return None
+    # The deadline bounds the question too, but the last look gets a fair chance.
+    seconds = min(QUERY_SECONDS, max(_SHORTEST_ATTEMPT, watch.deadline - now))
+    answer: Seen | ToapisError
+    try:
+        answer = await dispatcher.query(watch.request, asked_id=watch.asked_id, timeout=seconds)
+    except ToapisError as error:
+        answer = error
+    return watch.advance(answer, dispatcher.clock(), dispatcher.random)
+
+
+async def next_look(watch: Watch, dispatcher: Dispatcher) -> Verdict | None:
+    """Sleep until the watch is due, then take its step; a queue in front of the service does not delay the deadline."""
+    verdict = None
+    with anyio.move_on_after(max(0.0, watch.deadline + _SHORTEST_ATTEMPT - dispatcher.clock())) as scope:
+        await anyio.sleep(max(0.0, watch.due - dispatcher.clock()))
+        verdict = await look(watch, dispatcher)
+    return watch.expire() if scope.cancelled_caught else verdict
+
+
+async def watch_until_end(watch: Watch, dispatcher: Dispatcher) -> Verdict:
+    """Drive one watch to its end in the caller's task."""
+    while (verdict := await next_look(watch, dispatcher)) is None:
+        pass
+    return verdict

@@ -1,0 +1,63 @@
+"""How a job ended: one of four values, to be matched with `match`."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import frozen
+
+from .errors import ToapisError
+from .models import GenerationTask, ImageRequest
+
+
+@frozen(kw_only=True)
+class _Ended:
+    key: str
+    """Your key of the job, or its running number as text."""
+    request: ImageRequest | None
+    """None for attached tasks."""
+    task_id: str | None
+    client_business_id: str | None
+
+
+@frozen(kw_only=True)
+class Completed(_Ended):
+    """The pictures are there: `task.images`."""
+
+    task: GenerationTask
+
+    def unwrap(self) -> GenerationTask:
+        """Return the finished task."""
+        return self.task
+
+
+@frozen(kw_only=True)
+class _NotCompleted(_Ended):
+    error: ToapisError
+    """What `unwrap` raises."""
+    task: GenerationTask | None = None
+    """The last snapshot, if the task was ever seen."""
+
+    def unwrap(self) -> GenerationTask:
+        """Raise `error`."""
+        raise self.error
+
+
+@frozen(kw_only=True)
+class Failed(_NotCompleted):
+    """The service said `failed`, certainly refused the request, or the request is invalid: nothing runs."""
+
+
+@frozen(kw_only=True)
+class TimedOut(_NotCompleted):
+    """Accepted and still running when the deadline came: resume with `session.wait(outcome.task_id)`."""
+
+
+@frozen(kw_only=True)
+class Unresolved(_NotCompleted):
+    """It may have been paid for, and what became of it could not be found out: resume with
+    `session.wait(outcome.task_id or outcome.client_business_id)`.
+    """
+
+
+Outcome: TypeAlias = Completed | Failed | TimedOut | Unresolved

@@ -15,6 +15,7 @@ Map of the package, each line using only lines above it:
     _submission.py      the paid step
     _watch.py           the wait for one id
     _batch/             many tasks at once
+    _single.py          one task in the caller's own task
     _session.py         the verbs
     testing/            a simulator of the service, faults, a virtual clock, a pytest plugin
     cli/                the `toapis` command
@@ -23,7 +24,8 @@ Map of the package, each line using only lines above it:
 from ._batch import Batch, BatchProgress, Job
 from ._schedule.backoff import Backoff, RetryPolicy
 from ._schedule.pacer import RateLimits
-from ._session import TaskSnapshots, ToapisSession
+from ._session import ToapisSession
+from ._single import TaskSnapshots
 from ._version import __version__
 from .errors import (
     ApiError,

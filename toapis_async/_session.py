@@ -6,27 +6,26 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Self
 
 from ._batch import Batch, RequestSource
 from ._batch.batch import OnExit
+from ._batch.gather import gather_outcomes, read_all
+from ._config import read_base_url, read_key
 from ._files.downloads import Downloader
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
-from ._protocol.endpoints import Accepted, Rejected, build_query
-from ._protocol.lifecycle import is_final
+from ._protocol.endpoints import build_query
 from ._schedule.backoff import Backoff, RetryPolicy
 from ._schedule.pacer import RateLimits
+from ._single import Singles, TaskSnapshots
 from ._submission import Submission, Submitter
-from ._watch import Origin, Verdict, Watch, next_look, watch_submission, watch_until_end
-from .errors import GenerationFailed, MissingApiKeyError, PollDeadlineExceeded, ToapisError
-from .instrumentation import Announcer, Observer, TaskEnded
-from .models import GenerationTask, ImageRequest, JobState, TaskKind, TaskStatus, UnfinishedTask
-from .outcomes import Failed, Outcome
+from .errors import ToapisError
+from .instrumentation import Announcer, Observer
+from .models import GenerationTask, ImageRequest, TaskKind, UnfinishedTask
+from .outcomes import Outcome
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
     import aiohttp
 
 _logger = logging.getLogger("toapis_async")
-
-_KEY_VARIABLE: Final = "TOAPIS_API_KEY"
-_URL_VARIABLE: Final = "TOAPIS_BASE_URL"
-_DEFAULT_URL: Final = "https://toapis.com/v1"
 
 
 class _Parts:
@@ -47,6 +42,7 @@ class _Parts:
         self.transport = transport
         self.dispatcher = dispatcher
         self.submitter = Submitter(dispatcher)
+        self.singles = Singles(dispatcher, self.submitter)
         self.downloader = Downloader()
 
 
@@ -85,24 +81,22 @@ class ToapisSession:
         limits: RateLimits | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._api_key = _read_key(api_key)
-        self._base_url = _read_base_url(base_url)
+        self._api_key = read_key(api_key)
+        self._base_url = read_base_url(base_url)
         self._lent_http = http
         self._poll = poll or Backoff()
         self._retry = retry or RetryPolicy()
         self._limits = limits or RateLimits()
         self._announce = Announcer(observers)
         self._parts: _Parts | None = None
-        self._entered = False
-        self._records: dict[Submission, None] = {}
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"<ToapisSession {self._base_url}>"
 
     async def __aenter__(self) -> Self:
-        if self._entered:
+        if self._parts is not None:
             raise RuntimeError("A ToapisSession can be entered only once; make a new one")
-        self._entered = True
         transport = AiohttpTransport(self._base_url, self._api_key, self._lent_http)
         dispatcher = Dispatcher(
             transport,
@@ -113,36 +107,37 @@ class ToapisSession:
             announce=self._announce,
         )
         self._parts = _Parts(transport, dispatcher)
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         parts = self._open()
+        self._is_open = False
         try:
             await parts.submitter.wait_idle()
         finally:
-            self._parts = None
             try:
                 await parts.downloader.close()
             finally:
                 await parts.transport.close()
-        if unfinished := self.unfinished:
-            _logger.warning(
-                "Closed a session with %d unfinished tasks, which may go on at the service; resume with"
-                " session.wait(id): %s",
-                len(unfinished),
-                ", ".join(task.resume_id for task in unfinished),
-            )
+            if unfinished := self.unfinished:
+                _logger.warning(
+                    "Closed a session with %d unfinished tasks, which may go on at the service; resume with"
+                    " session.wait(id): %s",
+                    len(unfinished),
+                    ", ".join(task.resume_id for task in unfinished),
+                )
 
     @property
     def unfinished(self) -> tuple[UnfinishedTask, ...]:
         """What `generate`, `submit` and `generate_many` may have paid for and nobody received, oldest first.
 
         A task leaves this list when its result or error reaches a caller; `wait` with its id does that too.
-        Tasks of a batch are in `Batch.unfinished`.
+        Tasks of a batch are in `Batch.unfinished`. Still valid after the session was left.
         """
-        return tuple(record.snapshot() for record in self._records if record.may_be_paid)
+        return self._parts.singles.unfinished if self._parts else ()
 
     async def generate(self, request: ImageRequest, *, poll: Backoff | None = None) -> GenerationTask:
         """Submit one request and wait for its pictures.
@@ -160,15 +155,7 @@ class ToapisSession:
             ResultMissingError: the task is completed but has no URL.
 
         """
-        parts = self._open()
-        submission = parts.submitter.intend(request)
-        with self._recorded(submission):
-            task = await self._pay(parts, submission)
-            if is_final(task.status) and (task.images or task.status is TaskStatus.FAILED):
-                return self._result(parts, None, task, submission)
-            watch = watch_submission(submission, schedule=poll or self._poll, dispatcher=parts.dispatcher)
-            verdict = await watch_until_end(watch, parts.dispatcher)
-            return self._result(parts, watch, verdict, submission)
+        return await self._open().singles.generate(request, poll or self._poll)
 
     async def generate_many(
         self,
@@ -183,21 +170,16 @@ class ToapisSession:
         balance) is `Failed` with that error. The whole input is read first. If this is cancelled, everything
         that may have been paid for is in `unfinished`, finished outcomes included.
         """
-        if isinstance(requests, AsyncIterator) or hasattr(requests, "__aiter__"):
-            items = [item async for item in requests]  # type: ignore[union-attr]
-        else:
-            items = list(requests)  # type: ignore[arg-type]
-        outcomes: list[Outcome | None] = [None] * len(items)
+        parts = self._open()
+        items = await read_all(requests)
         batch = self.open_batch(items, max_in_flight=max_in_flight, poll=poll)
-        submissions: list[Submission] = []
+        taken: list[Submission] = []
         try:
             async with batch:
-                error = await _collect(batch, outcomes, submissions)
+                return await gather_outcomes(batch, items, taken)
         except BaseException:
-            left = [job.submission for job in batch.unfinished if job.submission]
-            self._records.update(dict.fromkeys(s for s in (*submissions, *left) if s.may_be_paid))
+            parts.singles.keep((*taken, *(job.submission for job in batch.unfinished if job.submission)))
             raise
-        return [outcome or _unsent(index, items[index], error) for index, outcome in enumerate(outcomes)]
 
     async def submit(self, request: ImageRequest) -> GenerationTask:
         """Pay for one request and return its first snapshot, without waiting for the pictures.
@@ -212,10 +194,7 @@ class ToapisSession:
             SubmissionUnknown: the request may have been accepted; its answer was lost.
 
         """
-        parts = self._open()
-        submission = parts.submitter.intend(request)
-        with self._recorded(submission):
-            return await self._pay(parts, submission)
+        return await self._open().singles.submit(request)
 
     async def wait(self, task_id: str, *, kind: TaskKind = "image", poll: Backoff | None = None) -> GenerationTask:
         """Wait for a task's pictures; takes a task id or a client_business_id and pays nothing.
@@ -232,11 +211,7 @@ class ToapisSession:
             RequestValidationError: no such id or kind can exist.
 
         """
-        parts = self._open()
-        watch = self._given(parts, task_id, kind, poll)
-        verdict = await watch_until_end(watch, parts.dispatcher)
-        self._settle(task_id, verdict)
-        return self._result(parts, watch, verdict, None)
+        return await self._open().singles.wait(task_id, kind, poll or self._poll)
 
     async def get(self, task_id: str, *, kind: TaskKind = "image") -> GenerationTask:
         """Ask once for a task's state; a failed task is a value here, never an exception.
@@ -249,9 +224,9 @@ class ToapisSession:
             RequestValidationError: no such id or kind can exist.
 
         """
-        parts = self._open()
+        dispatcher = self._open().dispatcher
         try:
-            seen = await parts.dispatcher.query(build_query(kind, task_id), asked_id=task_id)
+            seen = await dispatcher.query(build_query(kind, task_id), asked_id=task_id)
         except ToapisError as error:
             error.about(task_id=task_id)
             raise
@@ -263,8 +238,7 @@ class ToapisSession:
         It raises what `wait` raises, except that a failed task is its last snapshot. Made for server-sent
         events: `async for snapshot in session.watch(task_id)`.
         """
-        parts = self._open()
-        return TaskSnapshots(self._given(parts, task_id, kind, poll), parts.dispatcher)
+        return self._open().singles.snapshots(task_id, kind, poll or self._poll)
 
     async def download(
         self, task: GenerationTask, directory: str | os.PathLike[str], *, overwrite: bool = False
@@ -310,167 +284,8 @@ class ToapisSession:
             on_exit=on_exit,
         )
 
-    # -- inside
-
     def _open(self) -> _Parts:
-        if self._parts is None:
-            state = "is closed" if self._entered else "is not open: use async with ToapisSession() as session"
+        if self._parts is None or not self._is_open:
+            state = "is closed" if self._parts else "is not open: use async with ToapisSession() as session"
             raise RuntimeError(f"The session {state}")
         return self._parts
-
-    @contextmanager
-    def _recorded(self, submission: Submission) -> Generator[None]:
-        """Keep the record until the caller has the result or an error with the handle in it."""
-        self._records[submission] = None
-        try:
-            yield
-        except ToapisError:
-            del self._records[submission]
-            raise
-        except BaseException:
-            if not submission.may_be_paid:
-                del self._records[submission]
-            raise
-        else:
-            del self._records[submission]
-        finally:
-            parts = self._parts
-            if parts is not None:
-                parts.submitter.release(submission)
-
-    async def _pay(self, parts: _Parts, submission: Submission) -> GenerationTask:
-        while True:
-            await parts.submitter.pay(submission)
-            reply = submission.reply
-            if isinstance(reply, Accepted):
-                return reply.task
-            if isinstance(reply, Rejected):
-                raise submission.complete_error(reply.error)
-            watch = watch_submission(submission, schedule=self._poll, dispatcher=parts.dispatcher)
-            verdict = await watch_until_end(watch, parts.dispatcher)
-            if isinstance(verdict, GenerationTask):
-                submission.accept(verdict, parts.dispatcher.clock())
-                return verdict
-            if not parts.submitter.may_pay_again(submission, verdict):
-                raise submission.complete_error(verdict)
-
-    def _given(self, parts: _Parts, task_id: str, kind: TaskKind, poll: Backoff | None) -> Watch:
-        return Watch(
-            task_id,
-            kind=kind,
-            schedule=poll or self._poll,
-            origin=Origin.GIVEN,
-            since=parts.dispatcher.clock(),
-            random=parts.dispatcher.random,
-        )
-
-    def _settle(self, task_id: str, verdict: Verdict) -> None:
-        """Drop the record of a task whose end is about to reach the caller."""
-        if isinstance(verdict, GenerationTask):
-            ids = {task_id, verdict.id, verdict.client_business_id}
-            for record in [r for r in self._records if r.task_id in ids or r.client_business_id in ids]:
-                del self._records[record]
-
-    def _result(
-        self, parts: _Parts, watch: Watch | None, verdict: Verdict, submission: Submission | None
-    ) -> GenerationTask:
-        error = verdict if isinstance(verdict, ToapisError) else None
-        if isinstance(verdict, GenerationTask) and verdict.status is TaskStatus.FAILED:
-            error = GenerationFailed(verdict)
-        if error is not None:
-            error.about(task=watch.last if watch else None)
-            error.about(task_id=watch.asked_id) if watch else None
-            if submission is not None:
-                submission.complete_error(error)
-        if self._announce:
-            self._announce(_ended(parts, watch, verdict, submission))
-        if error is not None:
-            raise error
-        assert isinstance(verdict, GenerationTask)
-        return verdict
-
-
-class TaskSnapshots:
-    """The async iterator that `ToapisSession.watch` returns. Breaking out of it leaves nothing behind."""
-
-    def __init__(self, watch: Watch, dispatcher: Dispatcher) -> None:
-        self._watch = watch
-        self._dispatcher = dispatcher
-        self._shown: tuple[Any, ...] | None = None
-        self._ended = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> GenerationTask:
-        if self._ended:
-            raise StopAsyncIteration
-        while True:
-            verdict = await next_look(self._watch, self._dispatcher)
-            if verdict is not None:
-                self._ended = True
-            if isinstance(verdict, ToapisError):
-                raise verdict.about(task=self._watch.last, task_id=self._watch.asked_id)
-            task = verdict or self._watch.last
-            if task is not None and (verdict is not None or _visible(task) != self._shown):
-                self._shown = _visible(task)
-                return task
-
-
-def _visible(task: GenerationTask) -> tuple[Any, ...]:
-    return task.raw_status, task.progress, task.images, task.error, task.billing
-
-
-def _ended(parts: _Parts, watch: Watch | None, verdict: Verdict, submission: Submission | None) -> TaskEnded:
-    if isinstance(verdict, GenerationTask):
-        state = JobState.COMPLETED if verdict.status is TaskStatus.COMPLETED else JobState.FAILED
-        task: GenerationTask | None = verdict
-    else:
-        state = JobState.TIMED_OUT if isinstance(verdict, PollDeadlineExceeded) else JobState.UNRESOLVED
-        task = watch.last if watch else None
-    return TaskEnded(
-        state=state,
-        task_id=task.id if task else submission.task_id if submission else None,
-        client_business_id=submission.client_business_id if submission else task.client_business_id if task else None,
-        looks=watch.looks if watch else 0,
-        seconds=parts.dispatcher.clock() - watch.since if watch else 0.0,
-    )
-
-
-async def _collect(batch: Batch, outcomes: list[Outcome | None], submissions: list[Submission]) -> Exception | None:
-    """Put each outcome in its place; returns the error that closed the intake, if one did."""
-    while True:
-        try:
-            job = await batch.next_job()
-        except StopAsyncIteration:
-            return None
-        except Exception as error:  # noqa: BLE001 - becomes the error of every item that was not sent
-            return error
-        outcomes[job.number] = job.outcome
-        if job.submission is not None:
-            submissions.append(job.submission)
-
-
-def _unsent(index: int, item: Any, error: Exception | None) -> Failed:
-    key, request = item if isinstance(item, tuple) else (str(index), item)  # pyright: ignore[reportUnknownVariableType]
-    assert isinstance(error, ToapisError)
-    return Failed(key=key, request=request, task_id=None, client_business_id=None, error=error)  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _read_key(given: str | None) -> str:
-    key = (given if given is not None else os.environ.get(_KEY_VARIABLE, "")).strip()
-    if not key:
-        raise MissingApiKeyError(_KEY_VARIABLE)
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError("api_key: it holds characters that no key has (white space, control or non-ASCII characters)")
-    return key
-
-
-def _read_base_url(given: str | None) -> str:
-    url = (given or os.environ.get(_URL_VARIABLE) or _DEFAULT_URL).strip().rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"base_url: {url!r} is not an http(s) URL without query, fragment or user name")
-    return url if url.endswith("/v1") else f"{url}/v1"
-
-

@@ -114,7 +114,9 @@ class Submitter:
         own_id = validate(request).client_business_id
         if own_id is not None:
             if own_id in self._claimed:
-                raise RequestValidationError([f"client_business_id: {own_id!r} was used before, each attempt needs its own"])
+                raise RequestValidationError([
+                    f"client_business_id: {own_id!r} was used before, each attempt needs its own"
+                ])
             self._claimed.add(own_id)
         return Submission(request, on_change)
 
@@ -165,9 +167,7 @@ class Submitter:
             return Ambiguous(error=TransportError("The request was cancelled on its way", sent=True))
         return answers[0]
 
-    async def _post(
-        self, submission: Submission, request: HttpRequest, answers: list[Reply | TransportError]
-    ) -> None:
+    async def _post(self, submission: Submission, request: HttpRequest, answers: list[Reply | TransportError]) -> None:
         await checkpoint_if_cancelled()  # the caller may be gone before anything is paid
         self._posting += 1
         try:

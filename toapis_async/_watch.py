@@ -14,7 +14,7 @@ import anyio
 
 from ._http.dispatch import QUERY_SECONDS, Dispatcher
 from ._protocol.endpoints import Ambiguous, Seen, build_query
-from ._protocol.lifecycle import is_final
+from ._protocol.lifecycle import is_end, is_final
 from ._schedule.backoff import Backoff
 from ._submission import Submission
 from .errors import (
@@ -26,7 +26,8 @@ from .errors import (
     SubmissionUnknown,
     ToapisError,
 )
-from .models import GenerationTask, TaskKind, TaskStatus
+from .instrumentation import TaskEnded
+from .models import GenerationTask, JobState, TaskKind
 
 _VISIBLE_WITHIN: Final = 30.0  # seconds after acceptance for which "no such task" means "not visible yet"
 _DELIVERABLE_WITHIN: Final = 60.0  # seconds for which a completed task may have no URL yet
@@ -124,11 +125,11 @@ class Watch:
         self._denials = 0
         if self.origin is Origin.LOST:
             return task
+        if is_end(task):
+            return task
         if not is_final(task.status):
             self._incomplete_since = 0.0
             return None
-        if task.status is TaskStatus.FAILED or task.images:
-            return task
         self._incomplete_since = self._incomplete_since or now
         return ResultMissingError(task) if now - self._incomplete_since >= _DELIVERABLE_WITHIN else None
 
@@ -152,6 +153,22 @@ class Watch:
         self._denials += 1
         lasting = self._denials >= _DENIALS and now - self._denied_since >= _DENIED_FOR
         return error if lasting and self.origin is not Origin.LOST else None
+
+
+def announce_end(
+    dispatcher: Dispatcher, watch: Watch | None, state: JobState, *, task_id: str | None, client_business_id: str | None
+) -> None:
+    """Tell the observers that a wait ended; `watch` is None where the first answer was the last."""
+    if dispatcher.announce:
+        dispatcher.announce(
+            TaskEnded(
+                state=state,
+                task_id=task_id,
+                client_business_id=client_business_id,
+                looks=watch.looks if watch else 0,
+                seconds=dispatcher.clock() - watch.since if watch else 0.0,
+            )
+        )
 
 
 def watch_submission(submission: Submission, *, schedule: Backoff, dispatcher: Dispatcher) -> Watch:

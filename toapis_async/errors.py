@@ -7,14 +7,12 @@ fields, and says in its text how to go on with the task. None ever advises to su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Self
 
 from .models import GenerationTask
 
-_E = TypeVar("_E", bound="ToapisError")
 
-
-def _rebuild(cls: type[_E], args: tuple[Any, ...], state: dict[str, Any]) -> _E:
+def _rebuild(cls: type[ToapisError], args: tuple[Any, ...], state: dict[str, Any]) -> ToapisError:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
@@ -47,13 +45,13 @@ class ToapisError(Exception):
         """The last snapshot of the task, if it was ever seen."""
 
     def about(
-        self: _E,
+        self,
         *,
         task_id: str | None = None,
         client_business_id: str | None = None,
         model: str | None = None,
         task: GenerationTask | None = None,
-    ) -> _E:
+    ) -> Self:
         """Fill in the parts of the handle that this error does not have yet; returns the error itself."""
         self.task = self.task or task
         seen = self.task
@@ -182,7 +180,7 @@ class GenerationFailed(ToapisError):
         self.about(task=task)
 
 
-class PollDeadlineExceeded(ToapisError, TimeoutError):  # noqa: N818 - a public name
+class PollDeadlineExceeded(ToapisError, TimeoutError):
     """The wait's deadline came before the task's end. The task goes on and stays paid for."""
 
     _hint = "It goes on at the service: wait for it again with session.wait({id})"
@@ -194,7 +192,7 @@ class PollDeadlineExceeded(ToapisError, TimeoutError):  # noqa: N818 - a public 
         """Seconds."""
 
 
-class SubmissionUnknown(ToapisError):  # noqa: N818 - a public name
+class SubmissionUnknown(ToapisError):
     """The answer to a paid request was lost, and looking the task up did not find it in time.
 
     It may have been accepted and charged all the same.
@@ -238,7 +236,7 @@ class RequestValidationError(ToapisError, ValueError):
         """Every problem found, each naming the field, the value and what is allowed."""
 
 
-class BatchClosed(ToapisError):  # noqa: N818 - a public name
+class BatchClosed(ToapisError):
     """The batch takes or delivers nothing more; `batch.unfinished` names what it left running."""
 
     _hint = "It can be waited for with session.wait({id})"

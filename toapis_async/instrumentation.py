@@ -107,6 +107,7 @@ class Announcer:
         return bool(self.observers)
 
     def __call__(self, event: Event) -> None:
+        """Call every observer; what one raises is logged."""
         for observer in self.observers:
             try:
                 observer(event)

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -48,11 +48,11 @@ class JobState(enum.StrEnum):
 
 
 def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else value
+    return tuple(cast(Sequence[Any], value)) if isinstance(value, list | tuple) else value
 
 
 def _as_dict(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
+    return dict(cast(dict[Any, Any], value)) if isinstance(value, Mapping) else value
 
 
 @frozen

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from attrs import frozen
 
 from .errors import ToapisError
-from .models import GenerationTask, ImageRequest
+from .models import GenerationTask, ImageRequest, JobState
 
 
 @frozen(kw_only=True)
@@ -24,6 +24,7 @@ class _Ended:
 class Completed(_Ended):
     """The pictures are there: `task.images`."""
 
+    state: ClassVar = JobState.COMPLETED
     task: GenerationTask
 
     def unwrap(self) -> GenerationTask:
@@ -47,10 +48,14 @@ class _NotCompleted(_Ended):
 class Failed(_NotCompleted):
     """The service said `failed`, certainly refused the request, or the request is invalid: nothing runs."""
 
+    state: ClassVar = JobState.FAILED
+
 
 @frozen(kw_only=True)
 class TimedOut(_NotCompleted):
     """Accepted and still running when the deadline came: resume with `session.wait(outcome.task_id)`."""
+
+    state: ClassVar = JobState.TIMED_OUT
 
 
 @frozen(kw_only=True)
@@ -58,6 +63,8 @@ class Unresolved(_NotCompleted):
     """It may have been paid for, and what became of it could not be found out: resume with
     `session.wait(outcome.task_id or outcome.client_business_id)`.
     """
+
+    state: ClassVar = JobState.UNRESOLVED
 
 
 Outcome: TypeAlias = Completed | Failed | TimedOut | Unresolved

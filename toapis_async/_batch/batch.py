@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
 import anyio
@@ -20,13 +19,12 @@ from ..errors import BatchClosed, RequestValidationError
 from ..models import ImageRequest, JobState, TaskKind
 from ..outcomes import Failed, Outcome
 from .board import BatchProgress, Board
+from .items import Keys, RequestSource, check_source, split_item
 from .job import Job
 from .stages import Stages
 
 _logger = logging.getLogger("toapis_async")
 
-RequestItem: TypeAlias = ImageRequest | tuple[str, ImageRequest]
-RequestSource: TypeAlias = Iterable[RequestItem] | AsyncIterable[RequestItem]
 OnExit: TypeAlias = Literal["detach", "drain"]
 
 
@@ -60,7 +58,7 @@ class Batch(AsyncContextManagerMixin):
             raise ValueError(f"max_in_flight: {max_in_flight!r} is not 1 or more")
         if on_exit not in {"detach", "drain"}:
             raise ValueError(f"on_exit: {on_exit!r} is not 'detach' or 'drain'")
-        _check_source(requests)
+        check_source(requests)
         self._first_source: RequestSource | None = requests
         self._submitter = submitter
         self._dispatcher = dispatcher
@@ -68,9 +66,8 @@ class Batch(AsyncContextManagerMixin):
         self._on_exit = on_exit
         self._board = Board(max_in_flight)
         self._stages = Stages(self._board, submitter, dispatcher, schedule)
-        self._keys: set[bytes] = set()
+        self._keys = Keys()
         self._arrived = 0
-        self._next_number = 0
         self._entered = False
         self._error_raised = False
 
@@ -88,7 +85,7 @@ class Batch(AsyncContextManagerMixin):
 
         """
         self._check_open()
-        self._check_key(key)
+        self._keys.check(key)
         job = self._new_job(key)
         self._add_submission(job, request)
         return job
@@ -105,7 +102,7 @@ class Batch(AsyncContextManagerMixin):
             BatchClosed: the batch was left, or its intake is closed.
 
         """
-        _check_source(requests)
+        check_source(requests)
         self._check_open()
         self._stages.feed(requests, self._accept_item)
 
@@ -120,7 +117,7 @@ class Batch(AsyncContextManagerMixin):
 
         """
         self._check_entered()
-        self._check_key(key)
+        self._keys.check(key)
         dispatcher = self._dispatcher
         watch = Watch(
             task_id,
@@ -131,6 +128,7 @@ class Batch(AsyncContextManagerMixin):
             random=dispatcher.random,
         )
         job = self._new_job(key, task_id=task_id, kind=kind)
+        self._keys.use(job.key)
         job.state = JobState.SUBMITTED
         self._board.add(job)
         self._stages.watch(job, watch)
@@ -152,7 +150,7 @@ class Batch(AsyncContextManagerMixin):
         return self
 
     async def __anext__(self) -> Outcome:
-        outcome = (await self._next_job()).outcome
+        outcome = (await self.next_job()).outcome
         assert outcome is not None
         return outcome
 
@@ -172,7 +170,7 @@ class Batch(AsyncContextManagerMixin):
     # -- the scope
 
     @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncIterator[Batch]:
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Batch]:
         body_error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
@@ -232,9 +230,6 @@ class Batch(AsyncContextManagerMixin):
 
     async def next_job(self) -> Job:
         """Like `__anext__`, but the job and not only its outcome."""
-        return await self._next_job()
-
-    async def _next_job(self) -> Job:
         self._check_entered(ended_too=False)
         await checkpoint()  # a full board must not starve the event loop
         board = self._board
@@ -261,33 +256,21 @@ class Batch(AsyncContextManagerMixin):
         if self._board.closed_by is not None:
             raise BatchClosed(f"The batch sends nothing more: {self._board.closed_by}") from self._board.closed_by
 
-    def _check_key(self, key: Any) -> None:
-        if key is None:
-            return
-        if not isinstance(key, str):
-            raise RequestValidationError([f"key: {key!r} is not text"])
-        if _digest(key) in self._keys:
-            raise RequestValidationError([f"key: {key!r} was used before in this batch, each job needs its own"])
-
     def _new_job(self, key: str | None, *, task_id: str | None = None, kind: TaskKind = "image") -> Job:
-        if key is None:
-            while _digest(str(self._next_number)) in self._keys:  # somebody chose that number as a key
-                self._next_number += 1
-            key = str(self._next_number)
-            self._next_number += 1
         self._arrived += 1
-        return Job(key, self._arrived - 1, on_received=self._received, task_id=task_id, kind=kind)
+        name = self._keys.next_free() if key is None else key
+        return Job(name, self._arrived - 1, on_received=self._board.received, task_id=task_id, kind=kind)
 
     def _add_submission(self, job: Job, request: ImageRequest) -> None:
         job.submission = self._submitter.intend(request, on_change=lambda state: self._board.move(job, state))
-        self._keys.add(_digest(job.key))
+        self._keys.use(job.key)
         self._board.add(job)
         self._board.enqueue(job)
 
     def _accept_item(self, item: Any) -> None:
-        key, request = item if isinstance(item, tuple) and len(item) == 2 else (None, item)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        key, request = split_item(item)
         try:
-            self._check_key(key)
+            self._keys.check(key)
         except RequestValidationError as error:
             self._fail_item(self._new_job(None), request, error)
             return
@@ -299,23 +282,11 @@ class Batch(AsyncContextManagerMixin):
 
     def _fail_item(self, job: Job, request: Any, error: RequestValidationError) -> None:
         known = request if isinstance(request, ImageRequest) else None
-        self._keys.add(_digest(job.key))
+        self._keys.use(job.key)
         self._board.add(job)
         self._board.finish_unsent(
             job, Failed(key=job.key, request=known, task_id=None, client_business_id=None, error=error)
         )
-
-    def _received(self, job: Job) -> None:
-        self._board.received(job)
-
-
-def _digest(key: str) -> bytes:
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _check_source(source: Any) -> None:
-    if isinstance(source, str | bytes | ImageRequest) or not isinstance(source, Iterable | AsyncIterable):
-        raise TypeError(f"requests: expected an iterable or async iterable of requests, got {type(source).__name__}")
 
 
 def _simplest(errors: BaseExceptionGroup[BaseException], body_error: BaseException | None) -> BaseException:

@@ -12,7 +12,7 @@ import anyio
 from attrs import frozen
 
 from ..models import JobState
-from ..outcomes import Completed, Failed, Outcome, TimedOut
+from ..outcomes import Outcome
 from .job import Job
 
 
@@ -152,7 +152,7 @@ class Board:
         self._offer(job, outcome)
 
     def _offer(self, job: Job, outcome: Outcome) -> None:
-        self.move(job, _state_of(outcome))
+        self.move(job, outcome.state)
         job.finish(outcome)
         self.ready.append(job)
         self.news.notify()
@@ -197,11 +197,3 @@ class Board:
             unresolved=self._counts[JobState.UNRESOLVED],
             total=sum(self._counts.values()) + sum(left) if known else None,
         )
-
-
-def _state_of(outcome: Outcome) -> JobState:
-    if isinstance(outcome, Completed):
-        return JobState.COMPLETED
-    if isinstance(outcome, Failed):
-        return JobState.FAILED
-    return JobState.TIMED_OUT if isinstance(outcome, TimedOut) else JobState.UNRESOLVED

@@ -132,10 +132,11 @@ def outcome_of(job: Job, verdict: GenerationTask | ToapisError, *, refused: bool
     if not refused:
         model = job.request.model if job.request else None
         error.about(task_id=task_id, client_business_id=business_id, model=model, task=last)
+    kind: type[Failed | TimedOut | Unresolved] = Unresolved
     if refused or isinstance(error, GenerationFailed):
         kind = Failed
-    else:
-        kind = TimedOut if isinstance(error, PollDeadlineExceeded) else Unresolved
+    elif isinstance(error, PollDeadlineExceeded):
+        kind = TimedOut
     return kind(
         key=job.key, request=job.request, task_id=task_id, client_business_id=business_id, error=error, task=last
     )

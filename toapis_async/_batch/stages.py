@@ -18,12 +18,11 @@ from anyio.abc import TaskGroup, TaskStatus
 from .._http.dispatch import Dispatcher
 from .._protocol.endpoints import Accepted, Ambiguous, Rejected
 from .._protocol.failures import closes_intake
-from .._protocol.lifecycle import is_final
+from .._protocol.lifecycle import is_end
 from .._schedule.backoff import Backoff
 from .._submission import Submission, Submitter
-from .._watch import Verdict, Watch, look, watch_submission
-from ..instrumentation import TaskEnded
-from ..models import GenerationTask, TaskStatus as GenerationStatus
+from .._watch import Verdict, Watch, announce_end, look, watch_submission
+from ..models import GenerationTask
 from .board import Board, Signal
 from .job import Job, outcome_of
 
@@ -127,7 +126,7 @@ class Stages:
         reply = submission.reply
         if isinstance(reply, Rejected):
             self._rejected(job, submission, reply)
-        elif isinstance(reply, Accepted) and is_final(reply.task.status) and _is_end(reply.task):
+        elif isinstance(reply, Accepted) and is_end(reply.task):
             self._end(job, reply.task)
         elif isinstance(reply, Accepted | Ambiguous):
             self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
@@ -179,7 +178,7 @@ class Stages:
         if submission is not None and submission.task is None:
             if isinstance(verdict, GenerationTask):
                 submission.accept(verdict, self._dispatcher.clock())
-                if not _is_end(verdict):
+                if not is_end(verdict):
                     self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
                     return
             elif self._submitter.may_pay_again(submission, verdict):
@@ -191,21 +190,13 @@ class Stages:
         watch = job.watch
         outcome = outcome_of(job, verdict)
         self._board.finish(job, outcome)
-        if self._dispatcher.announce:
-            now = self._dispatcher.clock()
-            self._dispatcher.announce(
-                TaskEnded(
-                    state=job.state,
-                    task_id=outcome.task_id,
-                    client_business_id=outcome.client_business_id,
-                    looks=watch.looks if watch else 0,
-                    seconds=now - watch.since if watch else 0.0,
-                )
-            )
-
-
-def _is_end(task: GenerationTask) -> bool:
-    return task.status is GenerationStatus.FAILED or (is_final(task.status) and bool(task.images))
+        announce_end(
+            self._dispatcher,
+            watch,
+            job.state,
+            task_id=outcome.task_id,
+            client_business_id=outcome.client_business_id,
+        )
 
 
 async def _close(iterator: AsyncIterator[Any] | None) -> None:

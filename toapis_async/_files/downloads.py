@@ -107,10 +107,8 @@ class Downloader:
                 _check_status(response)
                 while piece := await _next_piece(response):
                     await to_thread.run_sync(part.write, piece)
-            return
         except (_client_error(), TimeoutError) as error:
-            failure = _Failure(f"{type(error).__name__}: {error}", passing=True)
-        raise failure
+            raise _Failure(f"{type(error).__name__}: {error}", passing=True) from None
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:

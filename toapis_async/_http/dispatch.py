@@ -6,8 +6,8 @@ that never left this machine. A question is asked once: when to ask again is the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -39,7 +39,7 @@ class Gate:
     async def enter(self) -> float:
         """Wait for a slot and take it; returns the time of entry."""
         async with self._turn:
-            while (delay := self.pacer.delay(now := self._clock())) > 0:
+            while (delay := self.pacer.delay(now := self._clock())) > 0:  # noqa: ASYNC110 - a 429 may move the end
                 await anyio.sleep(delay)
             self.pacer.take(now)
             return now
@@ -144,5 +144,5 @@ class Dispatcher:
         now = self.clock()
         until = gate.pacer.throttled(now, sent_at=sent_at, retry_after=error.retry_after)
         if self.announce:
-            kind = "submit" if gate is self.submits else "query"
-            self.announce(Throttled(requests=kind, pause=max(0.0, until - now)))
+            pause = max(0.0, until - now)
+            self.announce(Throttled(requests="submit" if gate is self.submits else "query", pause=pause))

@@ -176,7 +176,7 @@ def _is_optional(target: Any) -> bool:
 
 def _read_str(value: Any, _: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"expected text, got {type(value).__name__}")
+        raise TypeError(f"expected text, got {type(value).__name__}")
     return value
 
 
@@ -188,7 +188,7 @@ def _read_int(value: Any, _: Any) -> int:
 
 def _read_decimal(value: Any, _: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"expected a decimal string, got {value!r}")
+        raise TypeError(f"expected a decimal string, got {value!r}")
     try:
         number = Decimal(value)
     except InvalidOperation:
@@ -200,7 +200,7 @@ def _read_decimal(value: Any, _: Any) -> Decimal:
 
 def _read_time(value: Any, _: Any) -> datetime:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected seconds since 1970, got {value!r}")
+        raise TypeError(f"expected seconds since 1970, got {value!r}")
     return datetime.fromtimestamp(value / 1000 if value > _MILLISECONDS_FROM else value, UTC)
 
 
@@ -211,7 +211,7 @@ def _with_extra(converter: Converter, cls: type[Any]) -> None:
 
     def structure(value: Any, target: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise ValueError(f"expected an object, got {type(value).__name__}")
+            raise TypeError(f"expected an object, got {type(value).__name__}")
         extra = {key: v for key, v in value.items() if key not in known}  # pyright: ignore[reportUnknownVariableType]
         return plain({**value, "extra": extra}, target)
 

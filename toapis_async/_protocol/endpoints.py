@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
@@ -130,7 +130,7 @@ def interpret_submit(response: HttpResponse, *, client_business_id: str) -> Repl
     return _refusal(response, read_error(response))
 
 
-def _is_bare_error(body: Any, error_codes: Set[str]) -> bool:
+def _is_bare_error(body: Any, error_codes: AbstractSet[str]) -> bool:
     """Whether the answer is one of these errors and no state of a task; it may carry an id all the same."""
     if not isinstance(body, dict) or isinstance(body.get("status"), str):  # pyright: ignore[reportUnknownMemberType]
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..models import TaskStatus
+from ..models import GenerationTask, TaskStatus
 
 _SPELLINGS: Final = {
     "queued": TaskStatus.QUEUED,
@@ -45,3 +45,8 @@ def read_status(spelling: str, *, has_images: bool, has_error: bool) -> TaskStat
 def is_final(status: TaskStatus) -> bool:
     """Whether the service will not change this state any more."""
     return status in _FINAL
+
+
+def is_end(task: GenerationTask) -> bool:
+    """Whether nothing more can come: failed, or completed with its pictures, which may lag a little."""
+    return task.status is TaskStatus.FAILED or (task.status is TaskStatus.COMPLETED and bool(task.images))

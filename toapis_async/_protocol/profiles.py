@@ -15,9 +15,16 @@ from attrs import frozen
 from ..errors import RequestValidationError
 from ..models import ImageRequest
 
-_OWN_FIELDS: Final = frozenset(
-    {"model", "prompt", "size", "n", "image_urls", "client_business_id", "callback_url", "metadata"}
-)
+_OWN_FIELDS: Final = frozenset({
+    "model",
+    "prompt",
+    "size",
+    "n",
+    "image_urls",
+    "client_business_id",
+    "callback_url",
+    "metadata",
+})
 _LONGEST_ID: Final = 255
 # The service looks an id up as a task id or as a business id by its form: these forms are its own.
 _TASK_ID_PREFIXES: Final = ("img_", "task_", "tsk_", "video_", "vid_")
@@ -101,7 +108,9 @@ def _size_and_count(request: ImageRequest) -> list[str]:
     if n is not None:
         is_number = isinstance(n, int) and not isinstance(n, bool) and n >= 1
         if not is_number or (profile and n not in profile.counts):
-            allowed = f"one of the numbers {', '.join(map(str, profile.counts))}" if profile else "a whole number from 1"
+            allowed = (
+                f"one of the numbers {', '.join(map(str, profile.counts))}" if profile else "a whole number from 1"
+            )
             problems.append(f"n: {_show(n)} is not {allowed}")
     return problems
 
@@ -160,6 +169,7 @@ def _free_fields(request: ImageRequest) -> list[str]:
             problems.append(f"{name}: cannot be sent as JSON ({error})")
     if isinstance(request.extra, dict):
         problems += [
-            f"extra[{name!r}]: is a field of its own, set it on the request" for name in sorted(_OWN_FIELDS & set(request.extra))
+            f"extra[{name!r}]: is a field of its own, set it on the request"
+            for name in sorted(_OWN_FIELDS & set(request.extra))
         ]
     return problems

@@ -112,10 +112,10 @@ class Singles:
         error = verdict if isinstance(verdict, ToapisError) else None
         if isinstance(verdict, GenerationTask) and verdict.status is TaskStatus.FAILED:
             error = GenerationFailed(verdict)
-        if error is not None and submission is not None:
-            submission.complete_error(error)
         if error is not None and watch is not None:
             error.about(task=watch.last).about(task_id=watch.asked_id)
+        if error is not None and submission is not None:
+            submission.complete_error(error)
         task = verdict if isinstance(verdict, GenerationTask) else verdict.task
         announce_end(
             self._dispatcher,

@@ -26,8 +26,8 @@ def check_source(source: Any) -> None:
 
 def split_item(item: Any) -> tuple[Any, Any]:
     """Take a `(key, request)` pair apart; the key is None for a request alone."""
-    if isinstance(item, tuple) and len(item) == 2:  # pyright: ignore[reportUnknownArgumentType] - narrowed Any
-        pair: tuple[Any, Any] = item
+    if isinstance(item, tuple) and len(cast(Any, item)) == 2:
+        pair: tuple[Any, Any] = cast(Any, item)
         return pair
     return None, cast(Any, item)
 

@@ -96,8 +96,8 @@ class Job:
         self.wake()
 
     def close(self, error: Exception) -> None:
-        """Say why there will be no outcome."""
-        if self._outcome is None:
+        """Say why there will be no outcome; the first reason counts."""
+        if self._outcome is None and self._closed_by is None:
             self._closed_by = error
             self.wake()
 

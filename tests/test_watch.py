@@ -1,0 +1,222 @@
+"""One waiting id as a pure value: every answer moves it on or ends it, at the right time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toapis_async import (
+    ApiError,
+    AuthenticationError,
+    Backoff,
+    DecodeError,
+    GeneratedImage,
+    GenerationTask,
+    NotFoundError,
+    PermissionDeniedError,
+    PollDeadlineExceeded,
+    RateLimitedError,
+    ResultMissingError,
+    ServerError,
+    SubmissionUnknown,
+    TaskStatus,
+    ToapisError,
+    TransportError,
+)
+from toapis_async._protocol.endpoints import Seen
+from toapis_async._watch import Origin, Watch
+
+PICTURES = (GeneratedImage(url="https://a/b"),)
+NOT_FOUND = NotFoundError("no", http_status=404)
+DENIED = AuthenticationError("no", http_status=401)
+SILENCES: list[ToapisError] = [
+    ServerError("no", http_status=500),
+    RateLimitedError("no", http_status=429),
+    ApiError("no", http_status=302),
+    DecodeError(["no JSON"]),
+    TransportError("reset", sent=True),
+]
+
+
+def seen(status: TaskStatus, *, pictures: bool = False, hint: float | None = None) -> Seen:
+    return Seen(task=GenerationTask(id="t", status=status, images=PICTURES if pictures else ()), hint=hint)
+
+
+def make(origin: Origin = Origin.ACCEPTED, *, deadline: float = 100.0, since: float = 0.0) -> Watch:
+    schedule = Backoff(initial=2, factor=2, maximum=8, jitter=0, deadline=deadline)
+    return Watch("t", kind="image", schedule=schedule, origin=origin, since=since, random=half, lost_because="reset")
+
+
+def half() -> float:
+    return 0.5
+
+
+def test_a_fresh_task_is_looked_at_after_the_first_wait_and_a_given_id_at_once() -> None:
+    assert make(since=5.0).due == 7.0
+    assert make(Origin.GIVEN, since=5.0).due == 5.0
+
+
+def test_waits_follow_the_schedule() -> None:
+    watch = make()
+    dues = []
+    for now in (2.0, 6.0, 14.0, 22.0):
+        assert watch.due == now
+        assert watch.advance(seen(TaskStatus.IN_PROGRESS), now, half) is None
+        dues.append(watch.due)
+    assert dues == [6.0, 14.0, 22.0, 30.0]
+    assert watch.looks == 4
+
+
+@pytest.mark.parametrize("status", [TaskStatus.QUEUED, TaskStatus.IN_PROGRESS, TaskStatus.UNKNOWN])
+def test_a_state_that_is_not_final_goes_on(status: TaskStatus) -> None:
+    watch = make()
+    assert watch.advance(seen(status, pictures=True), 2.0, half) is None
+    assert watch.last is not None
+    assert watch.last.status is status
+
+
+def test_a_completed_task_with_pictures_ends_it() -> None:
+    verdict = make().advance(seen(TaskStatus.COMPLETED, pictures=True), 2.0, half)
+    assert isinstance(verdict, GenerationTask)
+
+
+def test_a_failed_task_ends_it() -> None:
+    verdict = make().advance(seen(TaskStatus.FAILED), 2.0, half)
+    assert isinstance(verdict, GenerationTask)
+
+
+def test_a_completed_task_without_pictures_gets_a_minute() -> None:
+    watch = make(deadline=1000)
+    assert watch.advance(seen(TaskStatus.COMPLETED), 10.0, half) is None
+    assert watch.advance(seen(TaskStatus.COMPLETED), 69.9, half) is None
+    verdict = watch.advance(seen(TaskStatus.COMPLETED), 70.0, half)
+    assert isinstance(verdict, ResultMissingError)
+
+
+def test_going_back_to_running_restarts_that_minute() -> None:
+    watch = make(deadline=1000)
+    watch.advance(seen(TaskStatus.COMPLETED), 10.0, half)
+    watch.advance(seen(TaskStatus.IN_PROGRESS), 20.0, half)
+    assert watch.advance(seen(TaskStatus.COMPLETED), 75.0, half) is None
+
+
+def test_a_completed_task_without_pictures_at_the_deadline_is_not_called_running() -> None:
+    watch = make(deadline=30)
+    verdict = watch.advance(seen(TaskStatus.COMPLETED), 30.0, half)
+    assert isinstance(verdict, ResultMissingError)
+
+
+def test_not_found_is_normal_for_half_a_minute_after_acceptance() -> None:
+    watch = make()
+    assert watch.advance(NOT_FOUND, 29.9, half) is None
+    assert watch.advance(NOT_FOUND, 30.0, half) is NOT_FOUND
+
+
+def test_a_task_once_seen_does_not_get_lost_by_not_found() -> None:
+    watch = make()
+    watch.advance(seen(TaskStatus.QUEUED), 2.0, half)
+    assert watch.advance(NOT_FOUND, 60.0, half) is None
+    assert isinstance(watch.advance(NOT_FOUND, 100.0, half), PollDeadlineExceeded)
+
+
+def test_not_found_is_an_error_at_once_for_an_id_somebody_named() -> None:
+    assert make(Origin.GIVEN).advance(NOT_FOUND, 0.1, half) is NOT_FOUND
+
+
+@pytest.mark.parametrize("origin", list(Origin))
+@pytest.mark.parametrize("silence", SILENCES, ids=lambda error: type(error).__name__)
+def test_no_failed_look_ends_a_wait_before_its_deadline(origin: Origin, silence: ToapisError) -> None:
+    watch = make(origin)
+    now = watch.due
+    while now < 100.0:
+        assert watch.advance(silence, now, half) is None
+        assert now < watch.due <= 100.0
+        now = watch.due
+    expected = SubmissionUnknown if origin is Origin.LOST else PollDeadlineExceeded
+    assert isinstance(watch.advance(silence, now, half), expected)
+
+
+def test_the_deadline_tells_what_went_wrong_last() -> None:
+    verdict = make().advance(ServerError("the gateway is down", http_status=502), 100.0, half)
+    assert "the gateway is down" in str(verdict)
+
+
+def test_a_refused_key_ends_a_wait_after_three_times_in_ten_seconds() -> None:
+    watch = make()
+    assert watch.advance(DENIED, 2.0, half) is None
+    assert watch.advance(DENIED, 6.0, half) is None
+    assert watch.advance(PermissionDeniedError("no", http_status=403), 11.9, half) is None
+    assert watch.advance(DENIED, 12.0, half) is DENIED
+
+
+@pytest.mark.parametrize("between", [seen(TaskStatus.QUEUED), SILENCES[0]], ids=["answer", "silence"])
+def test_denials_count_only_in_a_row(between: Seen | ToapisError) -> None:
+    watch = make()
+    watch.advance(DENIED, 2.0, half)
+    watch.advance(DENIED, 10.0, half)
+    watch.advance(between, 11.0, half)
+    assert watch.advance(DENIED, 20.0, half) is None
+
+
+def test_a_lost_request_is_found_in_any_state() -> None:
+    for status in TaskStatus:
+        assert isinstance(make(Origin.LOST).advance(seen(status), 2.0, half), GenerationTask)
+
+
+def test_a_lost_request_that_is_never_found_is_unknown() -> None:
+    watch = make(Origin.LOST)
+    assert watch.advance(NOT_FOUND, 50.0, half) is None
+    verdict = watch.advance(NOT_FOUND, 100.0, half)
+    assert isinstance(verdict, SubmissionUnknown)
+    assert verdict.not_found
+    assert "reset" in str(verdict)
+
+
+@pytest.mark.parametrize("silence", [*SILENCES, DENIED], ids=lambda error: type(error).__name__)
+def test_silence_during_a_look_up_is_not_not_found(silence: ToapisError) -> None:
+    watch = make(Origin.LOST)
+    watch.advance(NOT_FOUND, 50.0, half)
+    watch.advance(silence, 60.0, half)
+    verdict = watch.advance(NOT_FOUND, 100.0, half)
+    assert isinstance(verdict, SubmissionUnknown)
+    assert not verdict.not_found
+
+
+def test_a_look_up_that_never_asked_found_nothing_out() -> None:
+    verdict = make(Origin.LOST).expire()
+    assert isinstance(verdict, SubmissionUnknown)
+    assert not verdict.not_found
+
+
+def test_a_hint_is_a_lower_bound_of_at_most_a_minute() -> None:
+    watch = make(deadline=1000)
+    watch.advance(seen(TaskStatus.QUEUED, hint=20.0), 0.0, half)
+    assert watch.due == 20.0
+    watch.advance(seen(TaskStatus.QUEUED, hint=1e9), 20.0, half)
+    assert watch.due == 80.0
+    watch.advance(seen(TaskStatus.QUEUED, hint=0.1), 80.0, half)
+    assert watch.due == 88.0
+
+
+answers = st.sampled_from([
+    *SILENCES,
+    DENIED,
+    NOT_FOUND,
+    *(seen(s, pictures=p) for s in TaskStatus for p in (True, False)),
+])
+
+
+@given(st.sampled_from(list(Origin)), st.lists(answers, max_size=60), st.floats(1, 500))
+def test_any_answers_lead_to_an_end_by_the_deadline(
+    origin: Origin, replies: list[Seen | ToapisError], deadline: float
+) -> None:
+    watch = make(origin, deadline=deadline)
+    now = watch.due
+    for reply in (*replies, *[SILENCES[0]] * 100):
+        now = max(now, watch.due)
+        verdict = watch.advance(reply, now, half)
+        if verdict is not None:
+            return
+        assert now < watch.due <= watch.deadline
+    pytest.fail("the watch outlived its deadline")

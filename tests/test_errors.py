@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ TASK = GenerationTask(
     client_business_id="mine",
     raw={"id": "tsk_1"},
 )
-HANDLE = {"task_id": "tsk_1", "client_business_id": "mine", "model": "grok-4-1-image"}
+HANDLE: dict[str, Any] = {"task_id": "tsk_1", "client_business_id": "mine", "model": "grok-4-1-image"}
 API_ERRORS = [value for value in vars(toapis_async).values() if inspect.isclass(value) and issubclass(value, ApiError)]
 ERRORS: list[ToapisError] = [
     *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -232,7 +233,7 @@ async def test_generate_many_keeps_the_input_order(session: ToapisSession, sim: 
 
 
 async def test_generate_many_reads_async_iterables_and_empty_ones(session: ToapisSession) -> None:
-    async def produce() -> Any:
+    async def produce() -> AsyncIterator[ImageRequest]:
         yield FOX
         yield FOX
 

@@ -6,7 +6,7 @@ import gzip
 import logging
 import pickle
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ SUBMIT = HttpRequest(method="POST", path="/images/generations", body=b'{"model":
 
 
 @asynccontextmanager
-async def transport_to(base_url: str, http: aiohttp.ClientSession | None = None) -> AsyncIterator[AiohttpTransport]:
+async def transport_to(base_url: str, http: aiohttp.ClientSession | None = None) -> AsyncGenerator[AiohttpTransport]:
     transport = AiohttpTransport(base_url, KEY, http)
     try:
         yield transport

@@ -59,7 +59,7 @@ def test_a_fresh_task_is_looked_at_after_the_first_wait_and_a_given_id_at_once()
 
 def test_waits_follow_the_schedule() -> None:
     watch = make()
-    dues = []
+    dues: list[float] = []
     for now in (2.0, 6.0, 14.0, 22.0):
         assert watch.due == now
         assert watch.advance(seen(TaskStatus.IN_PROGRESS), now, half) is None

@@ -173,6 +173,8 @@ class ServerError(ApiError):
 class GenerationFailed(ToapisError):
     """The service ended the task without a picture. `task` is its last snapshot."""
 
+    task: GenerationTask  # pyright: ignore[reportIncompatibleVariableOverride] - always set
+
     def __init__(self, task: GenerationTask) -> None:
         reason = task.error.message if task.error else "the service gave no reason"
         code = f" ({task.error.code})" if task.error and task.error.code else ""
@@ -210,6 +212,7 @@ class ResultMissingError(ToapisError):
     """The service says the task is completed but gives no URL; `task.raw` holds its whole answer."""
 
     _hint = "Ask again with session.wait({id})"
+    task: GenerationTask  # pyright: ignore[reportIncompatibleVariableOverride] - always set
 
     def __init__(self, task: GenerationTask) -> None:
         super().__init__("The task is completed but its answer holds no picture URL", task=task)

@@ -107,7 +107,8 @@ def test_what_the_grok_models_take_passes(model: str, size: str | None, n: int |
 )
 def test_what_the_service_refuses_is_refused_before(fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(RequestValidationError, match=problem) as caught:
-        validate(ImageRequest(**{"prompt": "fox", **fields}))
+        arguments: dict[str, Any] = {"prompt": "fox", **fields}
+        validate(ImageRequest(**arguments))
     assert len(caught.value.problems) == 1
 
 

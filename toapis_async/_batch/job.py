@@ -93,6 +93,8 @@ class Job:
         """Set the outcome and wake who waits for it."""
         self._outcome = outcome
         self.watch = None
+        if self.submission is not None:
+            self.submission.on_change = None  # it refers back to the job: without the cycle, memory is freed at once
         self.wake()
 
     def close(self, error: Exception) -> None:

@@ -27,7 +27,7 @@ def extension_of(head: bytes) -> str | None:
 def safe_stem(task_id: str) -> str:
     """Make a file name part of any id: safe on every file system, distinct for distinct ids."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", task_id).lstrip(".")[:_LONGEST_STEM]
-    if plain == task_id:
+    if plain and plain == task_id:
         return plain
     digest = blake2b(task_id.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
     return f"{plain}-{digest}" if plain else digest

@@ -1,0 +1,230 @@
+"""Pictures reach the disk whole, checked and named by their content, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toapis_async import DownloadError, GeneratedImage, GenerationTask, ImageRequest, TaskStatus, ToapisSession
+from toapis_async._files.images import extension_of, safe_stem
+from toapis_async.testing import Reply, Simulator, faults
+
+pytestmark = pytest.mark.anyio
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"rest"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # files are written by threads, which virtual time does not see
+
+
+@pytest.fixture
+async def task(sim: Simulator, session: ToapisSession) -> GenerationTask:
+    """A finished task with two pictures."""
+    accepted = await session.submit(ImageRequest("a red fox", n=2))
+    sim.complete(accepted.id)
+    return await session.get(accepted.id)
+
+
+def task_with(*urls: str, task_id: str = "tsk_1") -> GenerationTask:
+    images = tuple(GeneratedImage(url=url) for url in urls)
+    return GenerationTask(id=task_id, status=TaskStatus.COMPLETED, images=images)
+
+
+def files(sim: Simulator) -> int:
+    return sum(record.kind == "file" for record in sim.requests)
+
+
+async def test_pictures_are_saved_in_order_and_named_by_id_and_content(
+    session: ToapisSession, task: GenerationTask, tmp_path: Path
+) -> None:
+    saved = await session.download(task, tmp_path / "new" / "folder")
+    assert [path.name for path in saved] == [f"{task.id}-0.png", f"{task.id}-1.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in saved)
+    assert sorted(saved[0].parent.iterdir()) == sorted(saved)
+
+
+async def test_the_key_does_not_go_to_the_result_host(
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path
+) -> None:
+    await session.download(task, tmp_path)
+    fetched = [record for record in sim.requests if record.kind == "file"]
+    assert len(fetched) == 2
+    for record in fetched:
+        assert "authorization" not in record.headers
+        assert "cookie" not in record.headers
+
+
+async def test_a_picture_that_is_there_is_not_fetched_again(
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path
+) -> None:
+    first = await session.download(task, tmp_path)
+    assert await session.download(task, tmp_path) == first
+    assert files(sim) == 2
+    first[0].write_bytes(b"old")
+    assert await session.download(task, tmp_path, overwrite=True) == first
+    assert files(sim) == 4
+    assert first[0].read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file modes are a POSIX matter")
+async def test_files_get_ordinary_permissions(session: ToapisSession, task: GenerationTask, tmp_path: Path) -> None:
+    (plain := tmp_path / "plain").touch()
+    saved = await session.download(task, tmp_path)
+    assert stat.S_IMODE(saved[0].stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("head", "extension"),
+    [
+        (PNG, ".png"),
+        (b"\xff\xd8\xff\xe0JFIF", ".jpg"),
+        (b"RIFF\x00\x00\x00\x00WEBP", ".webp"),
+        (b"GIF89a", ".gif"),
+        (b"GIF87a", ".gif"),
+        (b"RIFF\x00\x00\x00\x00WAVE", None),
+        (b"<html>", None),
+        (b"", None),
+    ],
+)
+async def test_the_extension_follows_the_content(head: bytes, extension: str | None) -> None:
+    assert extension_of(head[:12]) == extension
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (faults.reply_with(Reply(body=b"<html>expired</html>"), when="before", kind="file"), "no picture"),
+        (faults.reply_with(Reply(body=b""), when="before", kind="file"), "no picture"),
+        (faults.reply_with(Reply(status=404), when="before", kind="file"), "HTTP 404"),
+        (faults.reply_with(Reply(status=403), when="before", kind="file"), "HTTP 403"),
+        (faults.redirect("ftp://127.0.0.1/x", kind="file", times=None), "NonHttpUrlRedirect"),
+    ],
+    ids=["html", "empty", "404", "403", "redirect"],
+)
+async def test_what_is_no_picture_leaves_no_file(
+    session: ToapisSession,
+    task: GenerationTask,
+    sim: Simulator,
+    tmp_path: Path,
+    fault: Any,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("toapis_async._files.downloads._ATTEMPTS", 1)
+    sim.add_fault(fault)
+    with pytest.raises(DownloadError, match=reason) as caught:
+        await session.download(task, tmp_path)
+    assert caught.value.task_id == task.id
+    assert caught.value.url == task.images[0].url
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.cut(40, kind="file"),
+        faults.drop(when="after", kind="file", times=2),
+        faults.reply_with(Reply(status=503), when="before", kind="file", times=2),
+    ],
+    ids=["cut", "reset", "503"],
+)
+async def test_a_passing_failure_is_tried_again(
+    session: ToapisSession,
+    task: GenerationTask,
+    sim: Simulator,
+    tmp_path: Path,
+    fault: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from toapis_async import Backoff
+
+    monkeypatch.setattr("toapis_async._files.downloads._BACKOFF", Backoff(initial=0.001, maximum=0.001))
+    sim.add_fault(fault)
+    saved = await session.download(task, tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(saved)
+
+
+async def test_a_picture_in_pieces_is_put_together(
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path
+) -> None:
+    (whole, _) = await session.download(task, tmp_path)
+    content = whole.read_bytes()
+    sim.add_fault(faults.dribble(100, 0.0, chunked=True, kind="file", times=None))
+    await session.download(task, tmp_path, overwrite=True)
+    assert whole.read_bytes() == content
+
+
+async def test_a_file_too_large_is_refused(
+    session: ToapisSession, task: GenerationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toapis_async._files.downloads._LARGEST_FILE", 100)
+    with pytest.raises(DownloadError, match="larger than 100 bytes"):
+        await session.download(task, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_folder_that_cannot_be_written_is_told(
+    session: ToapisSession, task: GenerationTask, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DownloadError, match="cannot write"):
+        await session.download(task, tmp_path / "file")
+
+
+async def test_cancelling_leaves_no_half_file(
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path
+) -> None:
+    sim.add_fault(faults.dribble(50, float("inf"), kind="file", nth=2))
+    saving = asyncio.create_task(session.download(task, tmp_path))
+    await sim.wait_for_requests("file", 2)
+    saving.cancel()
+    await asyncio.wait([saving])
+    assert [path.name for path in tmp_path.iterdir()] == [f"{task.id}-0.png"]
+
+
+async def test_a_data_uri_is_a_picture_too(session: ToapisSession, tmp_path: Path) -> None:
+    uri = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    (saved,) = await session.download(task_with(uri), tmp_path)
+    assert saved.read_bytes() == PNG
+    with pytest.raises(DownloadError, match="base64"):
+        await session.download(task_with("data:image/png;base64,???", task_id="tsk_2"), tmp_path)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a/b", "nothing"])
+async def test_only_http_urls_are_fetched(session: ToapisSession, tmp_path: Path, url: str) -> None:
+    with pytest.raises(DownloadError, match="not http or https"):
+        await session.download(task_with(url), tmp_path)
+
+
+async def test_an_unreachable_host_is_told(
+    session: ToapisSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toapis_async._files.downloads._ATTEMPTS", 1)
+    async with Simulator() as gone:
+        url = gone.base_url + "/x.png"
+    with pytest.raises(DownloadError, match="ClientConnectorError"):
+        await session.download(task_with(url), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "task_id", ["../../etc/passwd", "a/b", ".hidden", "日本語", "x" * 300, "CON", "a:b*c?", "", "\ud800", "tsk_img_01K"]
+)
+async def test_any_id_makes_a_safe_name(task_id: str) -> None:
+    stem = safe_stem(task_id)
+    assert stem
+    assert len(stem) <= 100
+    assert not stem.startswith(".")
+    assert set(stem) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+async def test_distinct_ids_have_distinct_names() -> None:
+    ids = ["a/b", "a_b", "a:b", "a\\b", "A/b"]
+    assert len({safe_stem(task_id) for task_id in ids}) == len(ids)

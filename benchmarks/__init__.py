@@ -1,0 +1,1 @@
+"""Benchmarks of `toapis_async`, run with `python -m benchmarks`."""

@@ -1,0 +1,73 @@
+"""A status endpoint as cheap as can be, in a process of its own, so that what is measured is the client."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+_RUNNING = (
+    '{"id":"%s","object":"generation.task","model":"grok-4-1-image","status":"in_progress","progress":10,'
+    '"created_at":1760000000,"metadata":{}}'
+)
+_COMPLETED = (
+    '{"id":"%s","object":"generation.task","model":"grok-4-1-image","status":"completed","progress":100,'
+    '"created_at":1760000000,"completed_at":1760000053,"expires_at":1760086453,"metadata":{},'
+    '"result":{"type":"image","data":[{"url":"https://files.invalid/generated/1.png"}]}}'
+)
+_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
+
+
+class _Status(asyncio.Protocol):
+    """Says `in_progress` to the first questions about an id and `completed` to the last one."""
+
+    def __init__(self, asked: Counter[str], looks: int) -> None:
+        self._asked = asked
+        self._looks = looks
+        self._buffer = b""
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+            task_id = head.split(b" ", 2)[1].rsplit(b"/", 1)[1].decode()
+            self._asked[task_id] += 1
+            done = self._asked[task_id] % self._looks == 0
+            body = (_COMPLETED if done else _RUNNING) % task_id
+            assert self._transport is not None
+            self._transport.write((_HEAD % len(body) + body).encode())
+
+
+async def _serve(pipe: Connection, looks: int) -> None:
+    asked: Counter[str] = Counter()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Status(asked, looks), "127.0.0.1", 0, backlog=1024)
+    pipe.send(server.sockets[0].getsockname()[1])
+    await loop.run_in_executor(None, pipe.recv)
+    server.close()
+
+
+def _main(pipe: Connection, looks: int) -> None:
+    asyncio.run(_serve(pipe, looks))
+
+
+@contextmanager
+def status_server(looks: int) -> Generator[str]:
+    """Run a server on which every task is completed at its `looks`-th question; yields the base URL."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_main, args=(theirs, looks))
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}/v1"
+    finally:
+        ours.send(None)
+        process.join(10)

@@ -25,6 +25,7 @@ _ID_KEYS: Final = ("id", "task_id", "taskId")
 _URL_KEYS: Final = ("url", "result_url", "image_url", "video_url", "b64_json")
 _LIST_KEYS: Final = ("data", "outputs", "output")
 _SHARED_KEYS: Final = ("images", "image_urls")  # also what a request calls its references: the last resort
+_PLACES: Final = frozenset({"result", *_URL_KEYS, *_LIST_KEYS, *_SHARED_KEYS})
 _decoder = json.JSONDecoder()
 
 
@@ -142,6 +143,8 @@ def _failure(holder: dict[str, Any]) -> dict[str, Any] | None:
 
 def _images(holder: dict[str, Any]) -> list[dict[str, Any]]:
     """Collect result items from every known place, the documented one first, each URL once."""
+    if holder.keys().isdisjoint(_PLACES):
+        return []  # nearly every answer: the task still runs
     result = holder.get("result")
     places: list[Any] = []
     if _is_object(result):

@@ -162,6 +162,16 @@ async def test_a_picture_in_pieces_is_put_together(
     assert whole.read_bytes() == content
 
 
+async def test_an_error_names_the_pictures_that_are_saved(
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path
+) -> None:
+    sim.add_fault(faults.reply_with(Reply(status=404), when="before", kind="file", nth=2))
+    with pytest.raises(DownloadError) as caught:
+        await session.download(task, tmp_path)
+    assert caught.value.files == (tmp_path / f"{task.id}-0.png",)
+    assert caught.value.url == task.images[1].url
+
+
 async def test_a_file_too_large_is_refused(
     session: ToapisSession, task: GenerationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

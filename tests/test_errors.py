@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ ERRORS: list[ToapisError] = [
     PollDeadlineExceeded(30.0, last_error="HTTP 500", task=TASK, **HANDLE),
     SubmissionUnknown("reset", not_found=True, client_business_id="mine", model="m"),
     ResultMissingError(TASK),
-    DownloadError("https://a/b", "HTTP 404", http_status=404, **HANDLE),
+    DownloadError("https://a/b", "HTTP 404", http_status=404, files=[Path("a.png")], **HANDLE),
     RequestValidationError(["n: 3 is not 1, 2 or 4"]),
     BatchClosed("left", **HANDLE),
     MissingApiKeyError(),

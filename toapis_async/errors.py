@@ -7,6 +7,7 @@ fields, and says in its text how to go on with the task. None ever advises to su
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from .models import GenerationTask
@@ -224,10 +225,14 @@ class DownloadError(ToapisError):
 
     _hint = "Its picture URLs can be read again with session.get({id})"
 
-    def __init__(self, url: str, reason: str, *, http_status: int | None = None, **handle: Any) -> None:
+    def __init__(
+        self, url: str, reason: str, *, http_status: int | None = None, files: Sequence[Path] = (), **handle: Any
+    ) -> None:
         super().__init__(f"Could not save the picture: {reason}", **handle)
         self.url = url
         self.http_status = http_status
+        self.files = tuple(files)
+        """The pictures of the task that are on disk, in order up to the one that failed."""
 
 
 class RequestValidationError(ToapisError, ValueError):

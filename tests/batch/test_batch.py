@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from toapis_async import (
+    AuthenticationError,
     Backoff,
     Batch,
     BatchClosed,
@@ -519,6 +520,17 @@ async def test_a_refusal_of_everything_closes_the_intake(
     for job in batch.unfinished:
         with pytest.raises(type(caught.value)):
             await job.wait()
+
+
+async def test_refusals_that_arrive_together_close_it_once(session: ToapisSession, sim: Simulator) -> None:
+    sim.add_fault(faults.delay(1, when="before", kind="submit", times=None))
+    sim.add_fault(faults.error(401, "unauthorized", kind="submit", times=None))
+    batch = session.open_batch(foxes(30))
+    with anyio.fail_after(600), pytest.raises(AuthenticationError):
+        async with batch:
+            await drain(batch)
+    assert len(batch.unfinished) == 30
+    assert {job.state for job in batch.unfinished} == {JobState.QUEUED}
 
 
 async def test_every_consumer_and_the_scope_learn_of_a_closed_intake(session: ToapisSession, sim: Simulator) -> None:

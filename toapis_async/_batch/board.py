@@ -102,6 +102,7 @@ class Board:
         self.queue.appendleft(job)
         if self.closed_by is not None:
             job.close(self.closed_by)
+            self.news.notify()  # it may have been the last one running
         self.work.notify()
 
     def next_to_send(self) -> Job | None:

@@ -16,7 +16,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup, TaskStatus
 
 from .._http.dispatch import Dispatcher
-from .._protocol.endpoints import Accepted, Ambiguous, Rejected
+from .._protocol.endpoints import Accepted, Rejected
 from .._protocol.failures import closes_intake
 from .._protocol.lifecycle import is_end
 from .._schedule.backoff import Backoff
@@ -128,11 +128,10 @@ class Stages:
             self._rejected(job, submission, reply)
         elif isinstance(reply, Accepted) and is_end(reply.task):
             self._end(job, reply.task)
-        elif isinstance(reply, Accepted | Ambiguous):
+        elif submission.may_be_paid:
             self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
-        elif not submission.may_be_paid:
+        else:
             self._board.requeue(job)
-        # else: the event loop is ending with the request on its way; the record stays unfinished
 
     def _rejected(self, job: Job, submission: Submission, reply: Rejected) -> None:
         if closes_intake(reply.error):

@@ -64,12 +64,12 @@ class Downloader:
             try:
                 files.append(await self._save_one(image.url, directory, f"{stem}-{index}", overwrite=overwrite))
             except _Failure as error:
-                failure = DownloadError(image.url, error.reason, http_status=error.http_status).about(task=task)
+                failure = DownloadError(image.url, error.reason, http_status=error.http_status, files=files)
             except OSError as error:
-                failure = DownloadError(image.url, f"cannot write to {directory}: {error}").about(task=task)
+                failure = DownloadError(image.url, f"cannot write to {directory}: {error}", files=files)
             else:
                 continue
-            raise failure
+            raise failure.about(task=task)
         return tuple(files)
 
     async def _save_one(self, url: str, directory: Path, stem: str, *, overwrite: bool) -> Path:

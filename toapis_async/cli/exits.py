@@ -1,0 +1,37 @@
+"""The exit codes, and the order in which they win when several apply."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Iterable
+from typing import Final
+
+
+class Exit(enum.IntEnum):
+    """What the command tells the shell."""
+
+    OK = 0
+    FAILED = 1
+    INVALID = 2
+    REFUSED = 3
+    OPEN = 4
+    INTERRUPTED = 128 + signal.SIGINT
+
+
+class UsageError(Exception):
+    """The command cannot be run as it was given; nothing was sent."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        """What is wrong: every problem, each on a line."""
+        super().__init__(*self.lines)
+
+
+TABLE: Final = """\
+- 0: everything is completed and saved.
+- 1: an item failed, a picture could not be saved, or a task is unknown.
+- 2: wrong usage or invalid input; nothing was sent.
+- 3: the service refused the key, or the balance is used up; what it accepted is delivered, the rest was not sent.
+- 4: nothing failed, but items are timed out or unresolved; their ids were printed.
+- 130: interrupted (143 by SIGTERM); the ids of what is unfinished were printed."""

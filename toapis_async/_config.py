@@ -38,6 +38,8 @@ def read_base_url(given: str | None) -> str:
     """
     url = (given or os.environ.get(_URL_VARIABLE) or _DEFAULT_URL).strip().rstrip("/")
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"base_url: {url!r} is not an http(s) URL without query, fragment or user name")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"base_url: {url!r} is not an http(s) URL without query and fragment")
+    if "@" in parts.netloc:
+        raise ValueError("base_url: it holds a user name or password; the key is all that the service wants")
     return url if url.endswith("/v1") else f"{url}/v1"

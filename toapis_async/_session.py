@@ -6,9 +6,11 @@ import asyncio
 import logging
 import os
 import random
+import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from ._batch import Batch, RequestSource
 from ._batch.batch import OnExit
@@ -90,6 +92,7 @@ class ToapisSession:
         self._announce = Announcer(observers)
         self._parts: _Parts | None = None
         self._is_open = False
+        self._opened_at = ""
 
     def __repr__(self) -> str:
         return f"<ToapisSession {self._base_url}>"
@@ -108,10 +111,20 @@ class ToapisSession:
         )
         self._parts = _Parts(transport, dispatcher)
         self._is_open = True
+        (caller, _) = traceback.extract_stack(limit=2)
+        self._opened_at = f"{caller.filename}:{caller.lineno}"
         return self
 
+    def __del__(self) -> None:
+        if getattr(self, "_is_open", False):
+            text = f"{self!r}, opened at {self._opened_at}, was never closed"
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a ToapisSession holds the API key and cannot be pickled or copied")
+
     async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         parts = self._open()
         self._is_open = False
@@ -216,6 +229,8 @@ class ToapisSession:
     async def get(self, task_id: str, *, kind: TaskKind = "image") -> GenerationTask:
         """Ask once for a task's state; a failed task is a value here, never an exception.
 
+        The question waits its turn like every other one, through a pause that the service asked for too.
+
         Raises:
             NotFoundError: the service knows no such task.
             ApiError: a child says what else it answered.
@@ -225,8 +240,10 @@ class ToapisSession:
 
         """
         dispatcher = self._open().dispatcher
+        request = build_query(kind, task_id)
+        sent_at = await dispatcher.queries.enter()
         try:
-            seen = await dispatcher.query(build_query(kind, task_id), asked_id=task_id)
+            seen = await dispatcher.query(request, asked_id=task_id, sent_at=sent_at)
         except ToapisError as error:
             error.about(task_id=task_id)
             raise

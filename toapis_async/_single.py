@@ -54,7 +54,7 @@ class Singles:
         watch = self._given(task_id, kind, schedule)
         verdict = await watch_until_end(watch, self._dispatcher)
         if isinstance(verdict, GenerationTask):
-            self._forget({task_id, verdict.id, verdict.client_business_id})
+            self._forget({task_id, verdict.id, verdict.client_business_id or task_id})
         return self._hand_over(watch, verdict, None)
 
     def snapshots(self, task_id: str, kind: TaskKind, schedule: Backoff) -> TaskSnapshots:
@@ -71,7 +71,7 @@ class Singles:
             random=self._dispatcher.random,
         )
 
-    def _forget(self, ids: set[str | None]) -> None:
+    def _forget(self, ids: set[str]) -> None:
         for record in [r for r in self._records if r.task_id in ids or r.client_business_id in ids]:
             del self._records[record]
 
@@ -125,7 +125,10 @@ class Singles:
             client_business_id=submission.client_business_id if submission else None,
         )
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error, verdict  # the error's traceback holds this frame
         assert isinstance(verdict, GenerationTask)
         return verdict
 

@@ -16,7 +16,7 @@ import anyio
 from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from ._http.dispatch import Dispatcher
+from ._http.dispatch import Attempts, Dispatcher
 from ._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, build_submit, interpret_submit
 from ._protocol.messages import HttpRequest
 from ._protocol.profiles import validate
@@ -39,11 +39,19 @@ def new_client_business_id() -> str:
 class Submission:
     """The record of one request on its way through the paid step."""
 
-    __slots__ = ("accepted_at", "client_business_id", "on_change", "reply", "request", "resubmissions", "state", "task")
+    __slots__ = (
+        "accepted_at", "attempts", "client_business_id", "doubtful", "on_change", "reply", "request", "resubmissions",
+        "state", "task", "wire",
+    )  # fmt: skip
 
     def __init__(self, request: ImageRequest, on_change: Callable[[JobState], None] | None = None) -> None:
         self.request = request
         self.client_business_id = request.client_business_id or new_client_business_id()
+        self.wire: HttpRequest | None = build_submit(request, self.client_business_id)
+        """What is sent; fixed here, whatever becomes of the parts of the request. None once it is accepted."""
+        self.attempts = Attempts()
+        self.doubtful = False
+        """Whether an earlier attempt may have been accepted, though it was not found."""
         self.state = JobState.QUEUED
         """`QUEUED`: certainly not accepted. `POSTING`: perhaps. `SUBMITTED`: accepted."""
         self.reply: Reply | None = None
@@ -62,7 +70,7 @@ class Submission:
     @property
     def may_be_paid(self) -> bool:
         """Whether the service may have accepted it."""
-        return self.state is not JobState.QUEUED
+        return self.doubtful or self.state is not JobState.QUEUED
 
     def move(self, state: JobState) -> None:
         """Enter a state."""
@@ -73,6 +81,7 @@ class Submission:
     def accept(self, task: GenerationTask, now: float) -> None:
         """Record that the service has the task."""
         self.task = task
+        self.wire = None
         self.accepted_at = now
         self.move(JobState.SUBMITTED)
 
@@ -101,7 +110,7 @@ class Submitter:
         self._dispatcher = dispatcher
         self._posting = 0
         self._idle = anyio.Event()
-        self._claimed: set[str] = set()
+        self._claimed: dict[str, Submission] = {}
 
     def intend(self, request: ImageRequest, on_change: Callable[[JobState], None] | None = None) -> Submission:
         """Check a request and make the record of paying for it; nothing is sent.
@@ -112,18 +121,20 @@ class Submitter:
 
         """
         own_id = validate(request).client_business_id
+        if own_id in self._claimed:
+            raise RequestValidationError([
+                f"client_business_id: {own_id!r} was used before, each attempt needs its own"
+            ])
+        submission = Submission(request, on_change)
         if own_id is not None:
-            if own_id in self._claimed:
-                raise RequestValidationError([
-                    f"client_business_id: {own_id!r} was used before, each attempt needs its own"
-                ])
-            self._claimed.add(own_id)
-        return Submission(request, on_change)
+            self._claimed[own_id] = submission
+        return submission
 
     def release(self, submission: Submission) -> None:
         """Let the id of a submission that was certainly not accepted be used again."""
-        if not submission.may_be_paid:
-            self._claimed.discard(submission.client_business_id)
+        own_id = submission.client_business_id
+        if not submission.may_be_paid and self._claimed.get(own_id) is submission:
+            del self._claimed[own_id]
 
     def may_pay_again(self, submission: Submission, error: ToapisError) -> bool:
         """Whether the user's policy says to send a lost request once more; puts it back to `QUEUED` if so."""
@@ -134,22 +145,26 @@ class Submitter:
         if submission.resubmissions >= policy.attempts:
             return False
         submission.reply = None
+        submission.doubtful = True
         submission.move(JobState.QUEUED)
         return True
 
-    async def pay(self, submission: Submission) -> None:
-        """Send the request until `submission.reply` says what became of it; see there.
+    async def pay(self, submission: Submission, *, give_way: bool = False) -> None:
+        """Send the request until `submission.reply` says what became of it.
 
-        Cancelling this before the request is on its way leaves the submission `QUEUED`. Cancelling it during
-        the request takes effect when the answer is recorded, after at most `SHIELD_SECONDS`.
+        With `give_way` it returns after a refusal for load too, with the submission `QUEUED`, so that others
+        get their turn. Cancelling this before the request is on its way leaves the submission `QUEUED`.
+        Cancelling it during the request takes effect when the answer is recorded, after at most
+        `SHIELD_SECONDS`.
         """
-        request = build_submit(submission.request, submission.client_business_id)
+        wire = submission.wire
+        assert wire is not None
 
         async def attempt() -> Reply | TransportError:
-            return await self._attempt(submission, request)
+            return await self._attempt(submission, wire)
 
         submission.reply = None
-        submission.reply = await self._dispatcher.submit(attempt)
+        submission.reply = await self._dispatcher.submit(attempt, submission.attempts, give_way=give_way)
 
     async def wait_idle(self) -> None:
         """Wait, at most `SHIELD_SECONDS`, until no paid request is on its way."""
@@ -194,12 +209,16 @@ class Submitter:
         try:
             response = await self._dispatcher.exchange(request, timeout=POST_SECONDS)
         except TransportError as error:
+            error.with_traceback(None)  # it is kept for as long as the look-up takes
             return Ambiguous(error=error) if error.sent else error
         try:
-            return interpret_submit(response, client_business_id=submission.client_business_id)
+            reply = interpret_submit(response, client_business_id=submission.client_business_id)
         except Exception as error:  # a fault of ours in reading must not lose what may be paid for
             _logger.exception("Could not read the answer to client_business_id %s", submission.client_business_id)
             return Ambiguous(error=DecodeError([repr(error)], http_status=response.status))
+        if not isinstance(reply, Accepted):
+            self._dispatcher.redact(reply.error)
+        return reply
 
     def _record(self, submission: Submission, answer: Reply | TransportError) -> None:
         announce = self._dispatcher.announce

@@ -92,6 +92,15 @@ class Watch:
         """Do not look before `until`, unless the deadline comes first."""
         self.due = min(until, self.deadline)
 
+    def sit_out(self, pause_end: float, now: float) -> ToapisError | None:
+        """Wait for the end of a pause, which counts towards the deadline; returns an error once that has come."""
+        if self.origin is Origin.LOST and not self.looks:
+            self.deadline += pause_end - now  # the window of a look-up begins when looking is possible
+        if now >= self.deadline:
+            return self.expire()
+        self.postpone(pause_end)
+        return None
+
     def advance(self, answer: Seen | ToapisError, now: float, random: Callable[[], float]) -> Verdict | None:
         """Take note of an answer: returns how the wait ended, or None after setting the next `due`."""
         self.looks += 1
@@ -134,7 +143,7 @@ class Watch:
         return ResultMissingError(task) if now - self._incomplete_since >= _DELIVERABLE_WITHIN else None
 
     def _not_seen(self, error: ToapisError, now: float) -> Verdict | None:
-        if isinstance(error, AuthenticationError | PermissionDeniedError):
+        if isinstance(error, AuthenticationError | PermissionDeniedError) and error.http_status in {401, 403}:
             self._silences += 1
             return self._denied(error, now)
         self._denials = 0
@@ -200,20 +209,19 @@ async def look(watch: Watch, dispatcher: Dispatcher) -> Verdict | None:
 
     Cancelling it loses nothing: the watch is as it was before.
     """
+    if dispatcher.clock() >= watch.deadline + _SHORTEST_ATTEMPT:
+        return watch.expire()
+    sent_at = await dispatcher.queries.enter_unless_paused()
     now = dispatcher.clock()
-    pause_end = dispatcher.queries.pacer.paused_until
-    if pause_end > now:
-        if now >= watch.deadline:
-            return watch.expire()
-        watch.postpone(pause_end)
-        return None
+    if sent_at is None:
+        return watch.sit_out(dispatcher.queries.pacer.paused_until, now)
     # The deadline bounds the question too, but the last look gets a fair chance.
     seconds = min(QUERY_SECONDS, max(_SHORTEST_ATTEMPT, watch.deadline - now))
     answer: Seen | ToapisError
     try:
-        answer = await dispatcher.query(watch.request, asked_id=watch.asked_id, timeout=seconds)
+        answer = await dispatcher.query(watch.request, asked_id=watch.asked_id, sent_at=sent_at, timeout=seconds)
     except ToapisError as error:
-        answer = error
+        answer = error.with_traceback(None)  # its frames hold the whole answer, and may wait for long
     return watch.advance(answer, dispatcher.clock(), dispatcher.random)
 
 

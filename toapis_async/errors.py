@@ -186,10 +186,10 @@ class GenerationFailed(ToapisError):
 class PollDeadlineExceeded(ToapisError, TimeoutError):
     """The wait's deadline came before the task's end. The task goes on and stays paid for."""
 
-    _hint = "It goes on at the service: wait for it again with session.wait({id})"
+    _hint = "It may go on at the service: wait for it again with session.wait({id})"
 
     def __init__(self, deadline: float, *, last_error: str | None = None, **handle: Any) -> None:
-        text = f"The task was still running after {deadline:g} s of waiting"
+        text = f"The task had not ended after {deadline:g} s of waiting"
         super().__init__(f"{text}; the last look failed: {last_error}" if last_error else text, **handle)
         self.deadline = deadline
         """Seconds."""

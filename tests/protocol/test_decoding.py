@@ -110,7 +110,6 @@ def test_unofficial_success_counts_with_a_picture(spelling: str) -> None:
 def test_a_missing_status_means_waiting_unless_there_is_an_end() -> None:
     assert decode({"id": "t"}).status is TaskStatus.QUEUED
     assert decode({"id": "t", "url": PICTURE}).status is TaskStatus.COMPLETED
-    assert decode({"id": "t", "error": {"message": "no"}}).status is TaskStatus.FAILED
 
 
 @pytest.mark.parametrize(
@@ -138,8 +137,14 @@ def test_the_url_is_found_in_every_known_place(fields: dict[str, Any]) -> None:
 
 
 def test_urls_keep_their_order_come_once_and_the_documented_place_leads() -> None:
-    task = completed(url="https://a/2", result={"data": [{"url": "https://a/1"}, {"url": "https://a/2"}]})
-    assert [image.url for image in task.images] == ["https://a/1", "https://a/2"]
+    for top in ("https://a/1", "https://a/2", "https://a/3"):
+        urls = [f"https://a/{number}" for number in (1, 2, 3)]
+        task = completed(url=top, result={"data": [{"url": url} for url in urls]})
+        assert [image.url for image in task.images] == urls
+    assert [image.url for image in completed(url="https://a/0", data=["https://a/1"]).images] == [
+        "https://a/1",
+        "https://a/0",
+    ]
 
 
 def test_the_echo_of_the_references_is_not_a_result() -> None:
@@ -223,9 +228,49 @@ def test_what_is_no_task_is_a_decode_error(body: bytes) -> None:
         interpret_query(HttpResponse(status=200, body=body), asked_id="t")
 
 
-def test_a_panic_is_no_answer_even_beside_an_id() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"id":"t",' + PANIC[1:],
+        '{"id":"t","status":"",' + PANIC[1:],
+        '{"id":"t","status":"error",' + PANIC[1:],
+        '{"status":"error","message":"service busy"}',
+        '{"status":"timeout"}',
+        '{"status":[]}',
+        '{"id":"req_1","error":{"code":"internal_error","message":"no"}}',
+        '{"success":false,"message":"no","url":"https://a/b"}',
+    ],
+)
+def test_an_error_is_not_taken_for_a_state(body: str) -> None:
     with pytest.raises(ToapisError):
-        decode(b'{"id":"t",' + PANIC[1:].encode())
+        decode(body.encode())
+    reply = interpret_submit(HttpResponse(status=200, body=body.encode()), client_business_id="mine")
+    assert isinstance(reply, Ambiguous)
+
+
+def test_a_failed_task_may_carry_any_error() -> None:
+    assert decode(('{"id":"t","status":"failed",' + PANIC[1:]).encode()).status is TaskStatus.FAILED
+    assert decode({"id": "t", "status": "cancelled", "error": {"message": "no"}}).status is TaskStatus.FAILED
+
+
+@pytest.mark.parametrize("task_id", ["..", ".", "", "a\ud800", None, True, 1.5])
+def test_an_id_that_cannot_be_asked_for_is_none(task_id: Any) -> None:
+    body = {"id": task_id, "status": "queued"}
+    assert decode(body, asked_id="mine").id == "mine"
+    response = HttpResponse(status=200, body=json.dumps(body).encode())
+    assert isinstance(interpret_submit(response, client_business_id="mine"), Ambiguous)
+
+
+def test_lists_in_lists_are_no_pictures() -> None:
+    nested: Any = "https://a/b"
+    for _ in range(900):
+        nested = [nested]
+    assert completed(data=nested).images == ()
+
+
+def test_the_references_of_a_running_task_are_no_pictures() -> None:
+    assert decode({"id": "t", "status": "", "image_urls": [PICTURE]}).status is TaskStatus.QUEUED
+    assert completed(result={"data": []}, image_urls=[PICTURE]).images == ()
 
 
 json_values = st.recursive(

@@ -59,7 +59,7 @@ class Batch(AsyncContextManagerMixin):
         if on_exit not in {"detach", "drain"}:
             raise ValueError(f"on_exit: {on_exit!r} is not 'detach' or 'drain'")
         check_source(requests)
-        self._first_source: RequestSource | None = requests
+        self._first_source = requests
         self._submitter = submitter
         self._dispatcher = dispatcher
         self._schedule = schedule
@@ -174,12 +174,11 @@ class Batch(AsyncContextManagerMixin):
         body_error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
-                await self._stages.start(group)
+                await group.start(self._stages.run)
                 self._entered = True
-                source, self._first_source = self._first_source, None
-                assert source is not None
-                self.feed(source)
+                source, self._first_source = self._first_source, ()
                 try:
+                    self.feed(source)
                     yield self
                 except BaseException as error:  # noqa: BLE001 - raised again below, outside the group that would wrap it
                     body_error = error
@@ -188,8 +187,7 @@ class Batch(AsyncContextManagerMixin):
                 finally:
                     self._board.ended = True
                     self._board.news.notify()
-                    self._stages.stop_intake()
-                    group.cancel_scope.cancel()
+                    self._stages.stop()
         except BaseExceptionGroup as errors:
             raise _simplest(errors, body_error) from None
         finally:
@@ -291,6 +289,14 @@ class Batch(AsyncContextManagerMixin):
 
 def _simplest(errors: BaseExceptionGroup[BaseException], body_error: BaseException | None) -> BaseException:
     """Unwrap a lone error of the workers; keep the body's own error beside theirs."""
+    found = _leaves(errors)
     if body_error is not None and not isinstance(body_error, get_cancelled_exc_class()):
-        return BaseExceptionGroup(errors.message, [body_error, *errors.exceptions])
-    return errors.exceptions[0] if len(errors.exceptions) == 1 else errors
+        found.insert(0, body_error)
+    return found[0] if len(found) == 1 else BaseExceptionGroup(errors.message, found)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    parts: tuple[BaseException, ...] = error.exceptions
+    return [leaf for part in parts for leaf in _leaves(part)]

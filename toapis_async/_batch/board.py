@@ -96,14 +96,14 @@ class Board:
         self.queue.append(job)
         self.work.notify()
 
-    def requeue(self, job: Job) -> None:
-        """Put a job that was certainly not accepted back to the head of the queue."""
+    def requeue(self, job: Job, *, last: bool = False) -> None:
+        """Put a job that was not accepted back to the head of the queue, or to its end to let others try."""
         self._sending -= 1
-        self.queue.appendleft(job)
+        (self.queue.append if last else self.queue.appendleft)(job)
         if self.closed_by is not None:
             job.close(self.closed_by)
-            self.news.notify()  # it may have been the last one running
         self.work.notify()
+        self.news.notify()  # it may have been the last one on its way
 
     def next_to_send(self) -> Job | None:
         """Take a job out of the queue if a slot is free."""

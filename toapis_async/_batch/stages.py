@@ -16,13 +16,13 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup, TaskStatus
 
 from .._http.dispatch import Dispatcher
-from .._protocol.endpoints import Accepted, Rejected
+from .._protocol.endpoints import Accepted, Refused, Rejected
 from .._protocol.failures import closes_intake
 from .._protocol.lifecycle import is_end
 from .._schedule.backoff import Backoff
 from .._submission import Submission, Submitter
 from .._watch import Verdict, Watch, announce_end, look, watch_submission
-from ..models import GenerationTask
+from ..models import GenerationTask, JobState
 from .board import Board, Signal
 from .job import Job, outcome_of
 
@@ -46,13 +46,26 @@ class Stages:
         self._sooner = Signal()
         self._sender_turn = anyio.Lock()
         self._looker_turn = anyio.Lock()
+        self._stopping = False
+        self._workers: TaskGroup
         self._intake: TaskGroup
 
-    async def start(self, group: TaskGroup) -> None:
-        """Start the pools in the batch's task group."""
-        await group.start(self._run_intake)
-        for _ in range(_LOOKERS):
-            group.start_soon(self._look_forever)
+    async def run(self, *, task_status: TaskStatus[None]) -> None:
+        """Run the pools until `stop`.
+
+        They have groups of their own, and `stop` cancels those: were the batch to cancel the group that its
+        host waits in, anyio could take a cancellation by somebody else at that moment for its own.
+        """
+        async with anyio.create_task_group() as self._workers:
+            await self._workers.start(self._run_intake)
+            for _ in range(_LOOKERS):
+                self._workers.start_soon(self._look_forever)
+            task_status.started()
+
+    def stop(self) -> None:
+        """Stop everything; requests on their way are finished under their shield."""
+        self._stopping = True
+        self._workers.cancel_scope.cancel()
 
     def feed(self, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]) -> None:
         """Start pulling items; `accept` makes each a job, in the step in which it was pulled."""
@@ -62,6 +75,7 @@ class Stages:
 
     def stop_intake(self) -> None:
         """Pull and send nothing more; requests on their way are finished under their shield."""
+        self._stopping = True
         self._intake.cancel_scope.cancel()
 
     def close_intake(self, error: Exception) -> None:
@@ -81,6 +95,8 @@ class Stages:
             for _ in range(_SENDERS):
                 self._intake.start_soon(self._send_forever)
             task_status.started()
+        if not self._stopping:  # no worker ends by itself: what a source awaits was cancelled
+            self._board.close(RuntimeError("a source of requests was cancelled from inside"))
 
     async def _pull_all(
         self, token: object, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]
@@ -117,7 +133,7 @@ class Stages:
             submission = job.submission
             assert submission is not None
             try:
-                await self._submitter.pay(submission)
+                await self._submitter.pay(submission, give_way=True)
             finally:
                 # Also when cancelled: the record, not the return, says what was paid for.
                 self._after_paying(job, submission)
@@ -128,19 +144,20 @@ class Stages:
             self._rejected(job, submission, reply)
         elif isinstance(reply, Accepted) and is_end(reply.task):
             self._end(job, reply.task)
-        elif submission.may_be_paid:
-            self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
+        elif submission.state is JobState.QUEUED:
+            self._board.requeue(job, last=isinstance(reply, Refused))
         else:
-            self._board.requeue(job)
+            self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
 
     def _rejected(self, job: Job, submission: Submission, reply: Rejected) -> None:
         if closes_intake(reply.error):
             submission.reply = None
             self._board.requeue(job)
-            self.close_intake(reply.error.about(model=submission.request.model))
+            self.close_intake(submission.complete_error(reply.error))
             return
         self._submitter.release(submission)
-        self._board.finish(job, outcome_of(job, reply.error.about(model=submission.request.model), refused=True))
+        error = submission.complete_error(reply.error)
+        self._board.finish(job, outcome_of(job, error, refused=not submission.doubtful))
 
     # -- waiting
 

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
+from attrs import define
 
-from .._protocol.endpoints import Ambiguous, Refused, Rejected, Reply, Seen, interpret_query
+from .._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, Seen, interpret_query
 from .._protocol.messages import HttpRequest, HttpResponse
 from .._schedule.backoff import RetryPolicy
 from .._schedule.pacer import Pacer, RateLimits
@@ -33,16 +34,37 @@ class Gate:
 
     def __init__(self, pacer: Pacer, clock: Callable[[], float]) -> None:
         self.pacer = pacer
+        self.accepted_at = float("-inf")
+        """When the service last took a request; for paid requests only."""
         self._clock = clock
         self._turn = anyio.Lock(fast_acquire=True)
 
     async def enter(self) -> float:
-        """Wait for a slot and take it; returns the time of entry."""
+        """Wait for a slot, through a pause too, and take it; returns the time of entry."""
         async with self._turn:
             while (delay := self.pacer.delay(now := self._clock())) > 0:  # noqa: ASYNC110 - a 429 may move the end
                 await anyio.sleep(delay)
             self.pacer.take(now)
             return now
+
+    async def enter_unless_paused(self) -> float | None:
+        """Wait for a slot and take it; None at once while there is a pause, or as soon as one begins."""
+        async with self._turn:
+            while (delay := self.pacer.delay(now := self._clock())) > 0:
+                if self.pacer.paused_until > now:
+                    return None
+                await anyio.sleep(delay)
+            self.pacer.take(now)
+            return now
+
+
+@define
+class Attempts:
+    """What became of the attempts at one paid request so far."""
+
+    failures: int = 0
+    """Attempts that never left this machine."""
+    refused_since: float | None = None
 
 
 class Dispatcher:
@@ -66,22 +88,25 @@ class Dispatcher:
         self.queries = Gate(Pacer(limits.query_per_second, limits.query_burst), clock)
         self._transport = transport
 
-    async def query(self, request: HttpRequest, *, asked_id: str, timeout: float = QUERY_SECONDS) -> Seen:
-        """Ask once for a task's state.
+    async def query(
+        self, request: HttpRequest, *, asked_id: str, sent_at: float, timeout: float = QUERY_SECONDS
+    ) -> Seen:
+        """Ask once for a task's state, with the slot of the queries' gate that was taken at `sent_at`.
 
         Raises:
             ToapisError: there is no answer, or none that shows a task.
 
         """
-        sent_at = await self.queries.enter()
         response = await self.exchange(request, timeout=timeout)
         try:
             seen = interpret_query(response, asked_id=asked_id)
         except RateLimitedError as error:
             self._throttled(self.queries, sent_at, error)
+            self.redact(error)
             raise
-        except ToapisError:
+        except ToapisError as error:
             self.queries.pacer.answered()
+            self.redact(error)
             raise
         except Exception as error:  # a fault of ours in reading must not end a wait
             _logger.exception("Could not read the answer about %s", asked_id)
@@ -89,28 +114,32 @@ class Dispatcher:
         self.queries.pacer.answered()
         return seen
 
-    async def submit(self, attempt: Callable[[], Awaitable[Reply | TransportError]]) -> Reply:
+    async def submit(
+        self, attempt: Callable[[], Awaitable[Reply | TransportError]], attempts: Attempts, *, give_way: bool
+    ) -> Reply:
         """Make paid attempts until one is answered by more than a refusal for load.
 
-        `attempt` sends the request once; it returns a `TransportError` for a request that never left.
+        `attempt` sends the request once; it returns a `TransportError` for a request that never left. With
+        `give_way` a refusal is returned too, so that other requests get their turn before the next attempt.
         Cancelling this between attempts leaves nothing at the service.
         """
-        refused_since: float | None = None
-        failures = 0
         while True:
             sent_at = await self.submits.enter()
             reply = await attempt()
             if isinstance(reply, TransportError):
-                failures += 1
-                if failures >= self.retry.attempts:
+                attempts.failures += 1
+                if attempts.failures >= self.retry.attempts:
                     return Rejected(error=reply)
-                await anyio.sleep(self.retry.backoff.wait(failures - 1, self.random))
+                await anyio.sleep(self.retry.backoff.wait(attempts.failures - 1, self.random))
             elif isinstance(reply, Refused):
                 self._throttled(self.submits, sent_at, reply.error)
-                refused_since = sent_at if refused_since is None else refused_since
-                if self.clock() - refused_since >= self.retry.max_throttle:
+                if self._refused_too_long(attempts, sent_at, give_way=give_way):
                     return Rejected(error=reply.error)
+                if give_way:
+                    return reply
             else:
+                if isinstance(reply, Accepted):
+                    self.submits.accepted_at = self.clock()
                 if not isinstance(reply, Ambiguous):
                     self.submits.pacer.answered()
                 return reply
@@ -139,6 +168,24 @@ class Dispatcher:
                 RequestFinished(method=request.method, path=request.path, status=status, error=problem, seconds=seconds)
             )
         return response
+
+    def redact(self, error: ToapisError) -> None:
+        """Cut the key out of what an error quotes of an answer."""
+        redact = self._transport.redact
+        error.args = tuple(redact(part) if isinstance(part, str) else part for part in error.args)
+        for name, value in vars(error).items():
+            if isinstance(value, str):
+                setattr(error, name, redact(value))
+        if isinstance(error, DecodeError):
+            error.problems = tuple(map(redact, error.problems))
+
+    def _refused_too_long(self, attempts: Attempts, sent_at: float, *, give_way: bool) -> bool:
+        if attempts.refused_since is None:
+            attempts.refused_since = sent_at
+        since = attempts.refused_since
+        if give_way:  # a request that waits behind others is not refused as long as others are taken
+            since = max(since, self.submits.accepted_at)
+        return self.clock() - since >= self.retry.max_throttle
 
     def _throttled(self, gate: Gate, sent_at: float, error: RateLimitedError) -> None:
         now = self.clock()

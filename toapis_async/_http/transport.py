@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
@@ -33,9 +33,30 @@ class Transport(Protocol):
         """
         ...
 
+    def redact(self, text: str) -> str:
+        """Return a text without the key."""
+        ...
+
     async def close(self) -> None:
         """Release what was opened; a borrowed session stays open."""
         ...
+
+
+class _Once:
+    """A middleware that lets one request through: aiohttp repeats a GET on a dead connection, past the pacer."""
+
+    __slots__ = ("_used",)
+
+    def __init__(self) -> None:
+        self._used = False
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if self._used:
+            raise TransportError("The connection was dropped", sent=True)
+        self._used = True
+        return await handler(request)
 
 
 class AiohttpTransport:
@@ -57,6 +78,8 @@ class AiohttpTransport:
         }
         # The total is watched in `send`: aiohttp's own would count the wait for a pooled connection.
         self._timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_connect=_CONNECT_SECONDS)
+        if http is not None and http.auth is not None:
+            raise ValueError("http: a session with auth= of its own cannot carry the API key")
         self._owned = http is None
         # The pacer bounds the traffic: a limit here would only add waits that no timeout sees.
         self._http = http or aiohttp.ClientSession(
@@ -84,6 +107,10 @@ class AiohttpTransport:
         # Raised outside the handler: an aiohttp error in the chain would carry the headers, and so the key.
         raise failure
 
+    def redact(self, text: str) -> str:
+        """See `Transport.redact`."""
+        return text.replace(self._secret.decode(), "[key]") if len(self._secret) > _SHORT_KEY else text
+
     async def close(self) -> None:
         """See `Transport.close`."""
         if self._owned:
@@ -100,8 +127,8 @@ class AiohttpTransport:
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=True,
-            # A borrowed session's middleware could send a paid request a second time.
-            middlewares=(),
+            # Instead of a borrowed session's own, which could send a paid request a second time.
+            middlewares=(_Once(),),
         ) as response:
             body = await self._read(response)
             return HttpResponse(status=response.status, headers=response.headers, body=body)
@@ -126,5 +153,5 @@ class AiohttpTransport:
         name = type(error).__name__
         if name == "TimeoutError":
             return TransportError(f"No answer within {timeout:g} s", sent=True)
-        text: Any = str(error).replace(self._secret.decode(), "[key]")
+        text = self.redact(str(error))
         return TransportError(f"{name}: {text}"[:500] if text else name, sent=sent)

@@ -12,13 +12,17 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from types import NoneType, UnionType
 from typing import Any, Final, TypeGuard, Union, get_args, get_origin
+from urllib.parse import quote
 
 from cattrs import Converter, transform_error
 from cattrs.errors import BaseValidationError
 
 from ..errors import DecodeError
 from ..models import GenerationTask, Usage
-from .lifecycle import read_status
+from .lifecycle import DOCUMENTED_STATUSES, read_status
+
+PANIC: Final = "new_api_panic"
+"""The error type of a crashed gateway: whatever it stands beside, it is no answer."""
 
 _MILLISECONDS_FROM: Final = 1e11  # seconds are documented; a larger number can only be milliseconds
 _ID_KEYS: Final = ("id", "task_id", "taskId")
@@ -61,14 +65,14 @@ def decode_task(body: Any, *, asked_id: str | None) -> GenerationTask | None:
     holder = _find_task(body)
     if holder is None and asked_id is not None and _is_object(body) and _looks_like_task(body):
         holder = body
-    if holder is None:
+    if holder is None or _is_only_an_error(holder):
         return None
     return _structure(body, holder, asked_id)
 
 
 def decode_inline_result(body: Any, *, client_business_id: str) -> GenerationTask | None:
     """Read an answer that already holds the pictures and no task id; None if it is not one."""
-    if not _is_object(body) or body.get("error") or not _images(body):
+    if not _is_object(body) or body.get("error") or body.get("success") is False or not _images(body):
         return None
     return _structure(body, {**body, "status": "completed"}, client_business_id)
 
@@ -86,18 +90,40 @@ def _find_task(body: Any) -> dict[str, Any] | None:
 
 
 def _looks_like_task(body: dict[str, Any]) -> bool:
-    status = body.get("status")
-    return isinstance(status, str) or body.get("object") == "generation.task"
+    """Whether an answer without an id is a state all the same; gateways have a `status` of their own."""
+    return body.get("object") == "generation.task" or _spelling(body) in DOCUMENTED_STATUSES
+
+
+def _is_only_an_error(holder: dict[str, Any]) -> bool:
+    """Whether an error stands where the state should be; it may carry an id, of the request for instance."""
+    spelling = _spelling(holder)
+    if not holder.get("error") or spelling in DOCUMENTED_STATUSES or _images(holder):
+        return False
+    return not spelling or PANIC in str(holder["error"])
+
+
+def _spelling(holder: dict[str, Any]) -> str:
+    status = holder.get("status")
+    return status.strip().lower() if isinstance(status, str) else ""
 
 
 def _task_id(holder: dict[str, Any]) -> str | None:
     for key in _ID_KEYS:
         value = holder.get(key)
-        if isinstance(value, str) and value:
-            return value
         if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
+            value = str(value)
+        if isinstance(value, str) and path_segment(value) is not None:
+            return value
     return None
+
+
+def path_segment(task_id: Any) -> str | None:
+    """Percent-encode an id for use in a path; None if that is not possible."""
+    try:
+        segment = quote(task_id, safe="")
+    except (TypeError, ValueError):
+        return None
+    return None if segment in {"", ".", ".."} else segment
 
 
 def _structure(body: dict[str, Any], holder: dict[str, Any], asked_id: str | None) -> GenerationTask:
@@ -109,7 +135,7 @@ def _structure(body: dict[str, Any], holder: dict[str, Any], asked_id: str | Non
     values = {
         **{key: holder.get(key) for key in ("model", "progress", "created_at", "completed_at", "expires_at")},
         "id": _task_id(holder) or asked_id,
-        "status": read_status(spelling, has_images=bool(images), has_error=error is not None),
+        "status": read_status(spelling, has_images=bool(images)),
         "raw_status": spelling,
         "images": images,
         "error": error,
@@ -152,17 +178,20 @@ def _images(holder: dict[str, Any]) -> list[dict[str, Any]]:
     elif result is not None:
         places.append(result)
     places += [holder[key] for key in _LIST_KEYS if key in holder] + [holder]
-    found = {item["url"]: item for place in reversed(places) for item in reversed(_items(place))}
-    if not found:
-        found = {item["url"]: item for key in reversed(_SHARED_KEYS) for item in reversed(_items(holder.get(key)))}
-    return list(reversed(found.values()))
+    found: dict[str, dict[str, Any]] = {}
+    for item in (item for place in places for item in _items(place)):
+        found.setdefault(item["url"], item)
+    if not found and result is None and _spelling(holder) == "completed":
+        for item in (item for key in _SHARED_KEYS for item in _items(holder.get(key))):
+            found.setdefault(item["url"], item)
+    return list(found.values())
 
 
 def _items(place: Any) -> list[dict[str, Any]]:
     if isinstance(place, str):
         return [{"url": place, "extra": {}}] if place.startswith(("http://", "https://", "data:image/")) else []
     if isinstance(place, list):
-        return [item for entry in place for item in _items(entry) if not isinstance(entry, list)]  # pyright: ignore[reportUnknownVariableType]
+        return [item for entry in place if not isinstance(entry, list) for item in _items(entry)]  # pyright: ignore[reportUnknownVariableType]
     if not _is_object(place):
         return []
     for key in _URL_KEYS:

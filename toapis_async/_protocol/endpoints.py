@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote
 
 from attrs import frozen
 
 from ..errors import ApiError, DecodeError, ModelUnavailableError, RateLimitedError, RequestValidationError, ToapisError
 from ..models import GenerationTask, ImageRequest, TaskKind
-from .codec import decode_inline_result, decode_task, first_json_value
-from .failures import LIMITER_DOWN, PANIC, REJECTION_CODES, error_parts, read_error, retry_after
+from .codec import PANIC, decode_inline_result, decode_task, first_json_value, path_segment
+from .failures import LIMITER_DOWN, REJECTION_CODES, read_error, retry_after
 from .messages import HttpRequest, HttpResponse
 
 _PATHS: Final[dict[TaskKind, str]] = {"image": "/images/generations"}
@@ -89,11 +87,8 @@ def build_query(kind: TaskKind, task_id: str) -> HttpRequest:
     problems: list[str] = []
     if kind not in _PATHS:
         problems.append(f"kind: {kind!r} is not one of {', '.join(_PATHS)}")
-    try:
-        segment = quote(task_id, safe="")
-    except (TypeError, ValueError):
-        segment = ""
-    if segment in {"", ".", ".."}:
+    segment = path_segment(task_id)
+    if segment is None:
         problems.append(f"task_id: {task_id!r} is not a task id")
     if problems:
         raise RequestValidationError(problems)
@@ -110,7 +105,7 @@ def interpret_query(response: HttpResponse, *, asked_id: str) -> Seen:
     """
     if 200 <= response.status < 300:
         body = first_json_value(response.body)
-        task = None if _is_bare_error(body, {PANIC}) else decode_task(body, asked_id=asked_id)
+        task = decode_task(body, asked_id=asked_id)
         if task is not None:
             return Seen(task=task, hint=retry_after(response.headers))
     raise read_error(response)
@@ -121,20 +116,13 @@ def interpret_submit(response: HttpResponse, *, client_business_id: str) -> Repl
     if 200 <= response.status < 300:
         try:
             body = first_json_value(response.body)
-            task = None if _is_bare_error(body, REJECTION_CODES | {PANIC}) else decode_task(body, asked_id=None)
+            task = decode_task(body, asked_id=None)
             task = task or decode_inline_result(body, client_business_id=client_business_id)
         except DecodeError as error:
             return Ambiguous(error=error)
         if task is not None:
             return Accepted(task=task)
     return _refusal(response, read_error(response))
-
-
-def _is_bare_error(body: Any, error_codes: AbstractSet[str]) -> bool:
-    """Whether the answer is one of these errors and no state of a task; it may carry an id all the same."""
-    if not isinstance(body, dict) or isinstance(body.get("status"), str):  # pyright: ignore[reportUnknownMemberType]
-        return False
-    return any(code.lower() in error_codes for code in error_parts(body)[0])
 
 
 def _refusal(response: HttpResponse, error: ToapisError) -> Reply:

@@ -25,10 +25,9 @@ from ..errors import (
     ServerError,
     ToapisError,
 )
-from .codec import first_json_value
+from .codec import PANIC, first_json_value
 from .messages import HttpResponse
 
-PANIC: Final = "new_api_panic"
 LIMITER_DOWN: Final = "rate_limit_unavailable"
 
 _BY_CODE: Final[Mapping[str, type[ApiError]]] = {
@@ -62,8 +61,12 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     403: PermissionDeniedError,
     404: NotFoundError,
     422: ContentRejectedError,
-    429: RateLimitedError,
 }
+# What the service says in JSON about keys and tasks; a web page with such a status is not its word.
+_SAID_IN_JSON: Final = frozenset({401, 402, 403, 404})
+# Which codes are believed under a 2xx, and under a 5xx: there a wrong guess could pay twice or end a wait.
+_ANY_STATUS: Final = frozenset(_BY_CODE.values()) - {NotFoundError}
+_SERVER_STATUS: Final = frozenset({ModelUnavailableError, RateLimitedError, ServerError})
 _QUOTA_TEXTS: Final = ("quota is not enough", "insufficient quota", "insufficient balance", "余额不足", "额度不足")
 _NO_CHANNEL_TEXT: Final = "no available channel"
 _UNKNOWN_TASK_TEXTS: Final = ("task_not_exist", "任务不存在")
@@ -93,7 +96,7 @@ def read_error(response: HttpResponse) -> ToapisError:
     codes, message = error_parts(body)
     if response.status < 300 and not codes and not message:
         return DecodeError(problem, http_status=response.status, excerpt=excerpt)
-    kind, code = _classify(response, codes, message, is_html=excerpt.startswith("<"))
+    kind, code = _classify(response.status, codes, message, is_foreign=body is None and bool(excerpt))
     return kind(
         message[:_LONGEST_MESSAGE] or _describe(response, excerpt),
         http_status=response.status,
@@ -144,47 +147,66 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _until(date: str, now: str | None) -> float:
     try:
         return (parsedate_to_datetime(date) - parsedate_to_datetime(now or "")).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return math.nan
 
 
 def _classify(
-    response: HttpResponse, codes: tuple[str, ...], message: str, *, is_html: bool
+    status: int, codes: tuple[str, ...], message: str, *, is_foreign: bool
 ) -> tuple[type[ApiError], str | None]:
-    status = response.status
     code = codes[0] if codes else None
-    client_error = 400 <= status < 500
-    named = (*codes, message) if client_error else codes
-    for name in named:
-        kind = _BY_CODE.get(name.lower())
-        if kind is NotFoundError and status not in {400, 404}:
-            kind = None  # only these two statuses are a word on whether the task exists
-        if status == 429 and kind not in {InsufficientBalanceError, ServerError}:
-            kind = None  # a refusal for load may wear any type; an empty balance under 429 never recovers
-        if kind is not None:
-            return kind, name
+    if status == 429:
+        return _throttled(codes)
+    if 400 <= status < 500:
+        return _client_error(status, codes, message, is_foreign=is_foreign)
+    allowed = _ANY_STATUS if status < 300 else _SERVER_STATUS
     for name in codes:
+        kind = _BY_CODE.get(name.lower())
+        if kind is not None and kind in allowed:
+            return kind, name
+    if status == 503 and _NO_CHANNEL_TEXT in message.lower():
+        return ModelUnavailableError, code
+    return (ServerError if status >= 500 else ApiError), code
+
+
+def _throttled(codes: tuple[str, ...]) -> tuple[type[ApiError], str | None]:
+    """A refusal for load may wear any type; but an empty balance never recovers, and a panic is no answer."""
+    for name in codes:
+        if _BY_CODE.get(name.lower()) is InsufficientBalanceError:
+            return InsufficientBalanceError, name
+        if name == PANIC:
+            return ServerError, name
+    return RateLimitedError, codes[0] if codes else None
+
+
+def _client_error(
+    status: int, codes: tuple[str, ...], message: str, *, is_foreign: bool
+) -> tuple[type[ApiError], str | None]:
+    code = codes[0] if codes else None
+    for name in (*codes, message):
+        kind = _BY_CODE.get(name.lower())
+        if kind is not None and (kind is not NotFoundError or status in {400, 404}):
+            return kind, name
         if name.endswith("PrivacyInformation"):
             return ContentRejectedError, name
     text = message.lower()
-    if client_error and any(part in text for part in _QUOTA_TEXTS):
+    if any(part in text for part in _QUOTA_TEXTS):
         return InsufficientBalanceError, code
     if status == 400 and any(part in text for part in _UNKNOWN_TASK_TEXTS):
         return NotFoundError, code
-    if (client_error or status == 503) and _NO_CHANNEL_TEXT in text:
+    if _NO_CHANNEL_TEXT in text:
         return ModelUnavailableError, code
-    if status == 404 and is_html:
-        return InvalidRequestError, code  # a web page says that the path is wrong, not that the task is unknown
-    if status in _BY_STATUS:
-        return _BY_STATUS[status], code
-    return (InvalidRequestError if client_error else ServerError if status >= 500 else ApiError), code
+    if is_foreign and status in _SAID_IN_JSON:
+        return InvalidRequestError, code  # something in front of the service speaks, not the service
+    return _BY_STATUS.get(status, InvalidRequestError), code
 
 
 def _describe(response: HttpResponse, excerpt: str) -> str:
     if 300 <= response.status < 400:
         return f"The service redirected the request, which is refused: is base_url right? ({excerpt[:80]!r})"
-    if response.status in {404, 405} and excerpt.startswith("<"):
-        return f"The service answered with a web page: is base_url right? ({excerpt[:80]!r})"
+    if excerpt.startswith("<"):
+        hint = ": is base_url right?" if response.status in {404, 405} else ""
+        return f"The answer is a web page{hint} ({excerpt[:80]!r})"
     return f"The service gave no reason ({excerpt[:80]!r})" if excerpt else "The service gave no reason"
 
 

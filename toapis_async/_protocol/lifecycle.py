@@ -24,21 +24,20 @@ _SPELLINGS: Final = {
     "expired": TaskStatus.FAILED,
     "timeout": TaskStatus.FAILED,
 }
+DOCUMENTED_STATUSES: Final = frozenset({"queued", "pending", "submitted", "in_progress", "completed", "failed"})
 # Never seen in a raw answer, only in clients' lists: believed only together with a picture.
 _DONE_IF_DELIVERED: Final = frozenset({"succeeded", "success", "done"})
 
 _FINAL: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED})
 
 
-def read_status(spelling: str, *, has_images: bool, has_error: bool) -> TaskStatus:
-    """Translate the service's spelling, in any case; an empty one means queued unless there is an end."""
+def read_status(spelling: str, *, has_images: bool) -> TaskStatus:
+    """Translate the service's spelling, in any case; an empty one means queued unless there are pictures."""
     known = spelling.strip().lower()
     if known in _DONE_IF_DELIVERED:
         return TaskStatus.COMPLETED if has_images else TaskStatus.UNKNOWN
     if not known and has_images:
         return TaskStatus.COMPLETED
-    if not known and has_error:
-        return TaskStatus.FAILED
     return _SPELLINGS.get(known, TaskStatus.UNKNOWN)
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
+from attrs.validators import instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +67,9 @@ class Backoff:
 class RetryPolicy:
     """What the paid step does when a request certainly was not accepted, and when that is not certain."""
 
-    attempts: int = field(default=5, validator=at_least(1))
-    """How often a request that never left this machine is tried. Throttling does not use up attempts."""
+    attempts: int = field(default=5, validator=[instance_of(int), at_least(1)])
+    """How often a request that never left this machine is tried; with `resubmit_unknown` also how often a lost
+    one is sent. Throttling does not use up attempts."""
     backoff: Backoff = field(factory=lambda: Backoff(initial=0.5, factor=2.0, maximum=30.0))
     """Waits between attempts; its deadline is not used."""
     lookup_window: float = field(default=60.0, converter=to_seconds, validator=at_least(0, exclusive=True))

@@ -112,7 +112,7 @@ class _Run:
         try:
             files = await self._session.download(outcome.task, self._options.out)
         except DownloadError as failure:
-            error = failure
+            files, error = failure.files, failure
         finally:
             self._slots.release()
         del self._taken[outcome.key]

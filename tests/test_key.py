@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
 import pickle
 import traceback
+import types
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ SUBMIT_FAULTS: list[Fault] = [
     faults.hang(when="before", kind="submit", times=None),
     faults.cut(10, kind="submit", times=None),
     faults.throttle(3, kind="submit", times=None),
+    faults.error(400, "invalid_request", headers={"X-Request-Id": f"for-{KEY}"}, kind="submit", times=None),
+    faults.reply_with(
+        Reply(status=400, body=('{"error":{"message":"' + "".join(f"\\u{ord(c):04x}" for c in KEY) + '"}}').encode()),
+        when="before",
+        kind="submit",
+        times=None,
+    ),
 ]
 
 
@@ -42,12 +51,8 @@ def attributes(thing: Any, seen: set[int], depth: int = 0) -> list[Any]:
     parts = [thing]
     if isinstance(thing, BaseException):
         parts += [*attributes(thing.__cause__, seen, depth + 1), *attributes(thing.__context__, seen, depth + 1)]
-    for part in gc.get_referents(thing) if not isinstance(thing, type) else []:
-        if (
-            not isinstance(part, type)
-            and type(part).__module__ not in {"types"}
-            and "traceback" not in repr(type(part))
-        ):
+    for part in gc.get_referents(thing):
+        if not isinstance(part, type | types.ModuleType | types.FunctionType | types.TracebackType):
             parts += attributes(part, seen, depth + 1)
     return parts
 
@@ -119,3 +124,10 @@ async def test_the_key_is_not_in_outcomes_or_records(simulator: Simulator) -> No
             assert KEY.encode() not in pickle.dumps(outcomes)
             assert KEY not in repr(outcomes)
             assert KEY not in repr(session.unfinished)
+
+
+async def test_a_session_cannot_be_pickled_or_copied() -> None:
+    session = ToapisSession(KEY)
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="holds the API key"):
+            attempt(session)

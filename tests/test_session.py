@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from toapis_async import (
     AuthenticationError,
     Backoff,
     Completed,
+    ContentRejectedError,
     Failed,
     GenerationFailed,
     ImageRequest,
@@ -25,8 +28,12 @@ from toapis_async import (
     ResultMissingError,
     ServerError,
     TaskStatus,
+    ToapisError,
     ToapisSession,
 )
+from toapis_async._protocol.messages import HttpResponse
+from toapis_async._submission import Submission
+from toapis_async._watch import Watch
 from toapis_async.instrumentation import (
     Event,
     LoggingObserver,
@@ -194,6 +201,49 @@ async def test_a_wait_with_a_refused_key_ends_soon(session: ToapisSession, sim: 
     assert caught.value.task_id == task.id
 
 
+async def test_pages_of_a_gateway_do_not_count_as_a_refused_key(session: ToapisSession, sim: Simulator) -> None:
+    sim.add_fault(faults.gateway_page(403, when="before", kind="query", times=12))
+    assert (await session.generate(FOX)).status is TaskStatus.COMPLETED
+
+
+async def test_a_failed_look_keeps_nothing_of_its_answer(session: ToapisSession, sim: Simulator) -> None:
+    sim.add_fault(faults.gateway_page(502, when="before", kind="query", times=None))
+    before = alive(HttpResponse)
+    task = asyncio.create_task(session.generate(FOX))
+    await sim.wait_for_requests("query", 3)
+    await anyio.sleep(0.1)
+    assert alive(HttpResponse) == before
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_failed_calls_leave_no_cycles(session: ToapisSession, sim: Simulator) -> None:
+    async def fail() -> None:
+        sim.add_fault(faults.error(422, "content_policy_violation", kind="submit"))
+        with contextlib.suppress(ContentRejectedError):
+            await session.generate(FOX)
+        with contextlib.suppress(GenerationFailed):
+            await session.generate(ImageRequest(f"a fox {FAIL_MARKER}"))
+        with contextlib.suppress(NotFoundError):
+            await session.wait("tsk_img_nobody")
+
+    await fail()
+    before = alive(ToapisError, Submission, Watch)
+    gc.disable()
+    try:
+        await fail()
+        assert (
+            len([thing for thing in gc.get_objects() if isinstance(thing, ToapisError | Submission | Watch)]) == before
+        )
+    finally:
+        gc.enable()
+
+
+def alive(*kinds: type) -> int:
+    gc.collect()
+    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+
+
 async def test_watch_shows_each_visible_change_once(session: ToapisSession) -> None:
     task = await session.submit(FOX)
     shown = [snapshot async for snapshot in session.watch(task.id)]
@@ -282,7 +332,15 @@ async def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(key: str
 
 
 @pytest.mark.parametrize(
-    "url", ["toapis.com", "ftp://toapis.com", "https://", "https://u:p@toapis.com", "https://toapis.com?x=1"]
+    "url",
+    [
+        "toapis.com",
+        "ftp://toapis.com",
+        "https://",
+        "https://u:p@toapis.com",
+        "https://:p@toapis.com",
+        "https://toapis.com?x=1",
+    ],
 )
 async def test_a_base_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
@@ -323,6 +381,15 @@ async def test_a_session_may_be_left_in_another_task(sim: Simulator) -> None:
     await session.submit(FOX)
     await asyncio.create_task(session.__aexit__(None, None, None))
     gc.collect()
+
+
+async def test_a_borrowed_session_with_a_login_of_its_own_is_refused(sim: Simulator) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        http = aiohttp.ClientSession(auth=aiohttp.BasicAuth("me", "secret"))
+    async with http:
+        with pytest.raises(ValueError, match="auth="):
+            await ToapisSession(sim.api_key, base_url=sim.base_url, http=http).__aenter__()
 
 
 async def test_a_borrowed_http_session_stays_open(sim: Simulator) -> None:

@@ -162,6 +162,6 @@ async def test_a_session_that_is_never_closed_says_where_it_was_opened(sim: Simu
     parts = session._parts  # pyright: ignore[reportPrivateUsage]
     assert parts is not None
     await parts.transport.close()  # aiohttp's own warning about its session is not what is tested here
-    with pytest.warns(ResourceWarning, match=r"opened at .*test_shutdown\.py:\d+, was never closed"):
+    with pytest.warns(ResourceWarning, match=r"opened at .*test_shutdown\.py:\d+, was never closed"):  # noqa: PT031
         del session
         gc.collect()

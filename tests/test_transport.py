@@ -129,6 +129,20 @@ async def test_a_broken_answer_may_have_been_sent(sim: Simulator, fault: Any) ->
     assert caught.value.sent is True
 
 
+async def test_a_dropped_question_is_not_repeated_behind_the_pacer(sim: Simulator) -> None:
+    async with transport_to(sim.base_url) as transport:
+        await transport.send(QUERY, timeout=60)  # from here on the connection is a used one
+        for reset in (True, False):
+            sim.add_fault(faults.drop(when="after", reset=reset, kind="query", times=None))
+            before = len(sim.requests)
+            with pytest.raises(TransportError) as caught:
+                await transport.send(QUERY, timeout=60)
+            assert caught.value.__context__ is None
+            assert len(sim.requests) == before + 1
+            sim.clear_faults()
+            await transport.send(QUERY, timeout=60)
+
+
 async def test_an_attempt_ends_when_its_time_is_up(sim: Simulator) -> None:
     sim.add_fault(faults.hang(when="after"))
     async with transport_to(sim.base_url) as transport:

@@ -52,10 +52,7 @@ class Singles:
     async def wait(self, task_id: str, kind: TaskKind, schedule: Backoff) -> GenerationTask:
         """See `ToapisSession.wait`."""
         watch = self._given(task_id, kind, schedule)
-        verdict = await watch_until_end(watch, self._dispatcher)
-        if isinstance(verdict, GenerationTask):
-            self._forget({task_id, verdict.id, verdict.client_business_id or task_id})
-        return self._hand_over(watch, verdict, None)
+        return self._hand_over(watch, await watch_until_end(watch, self._dispatcher), None)
 
     def snapshots(self, task_id: str, kind: TaskKind, schedule: Backoff) -> TaskSnapshots:
         """See `ToapisSession.watch`."""
@@ -92,20 +89,31 @@ class Singles:
                 self._records.pop(submission, None)
 
     async def _pay(self, submission: Submission) -> GenerationTask:
-        while True:
-            await self._submitter.pay(submission)
-            reply = submission.reply
-            if isinstance(reply, Accepted):
-                return reply.task
-            if isinstance(reply, Rejected):
-                raise submission.complete_error(reply.error)
-            look_up = watch_submission(submission, schedule=Backoff(), dispatcher=self._dispatcher)
-            verdict = await watch_until_end(look_up, self._dispatcher)
-            if isinstance(verdict, GenerationTask):
-                submission.accept(verdict, self._dispatcher.clock())
-                return verdict
-            if not self._submitter.may_pay_again(submission, verdict):
-                raise submission.complete_error(verdict)
+        error = await self._attempt(submission)
+        while error is not None and self._submitter.may_pay_again(submission, error):
+            error = await self._attempt(submission)
+        if error is not None:
+            submission.reply = None
+            try:
+                raise submission.complete_error(error)
+            finally:
+                del error  # its traceback holds this frame: without the cycle, memory is freed at once
+        assert submission.task is not None
+        return submission.task
+
+    async def _attempt(self, submission: Submission) -> ToapisError | None:
+        """Pay, and look the task up if the answer is lost; returns None once `submission.task` is there."""
+        await self._submitter.pay(submission)
+        if isinstance(submission.reply, Accepted):
+            return None
+        if isinstance(submission.reply, Rejected):
+            return submission.reply.error
+        look_up = watch_submission(submission, schedule=Backoff(), dispatcher=self._dispatcher)
+        verdict = await watch_until_end(look_up, self._dispatcher)
+        if isinstance(verdict, ToapisError):
+            return verdict
+        submission.accept(verdict, self._dispatcher.clock())
+        return None
 
     def _hand_over(self, watch: Watch | None, verdict: Verdict, submission: Submission | None) -> GenerationTask:
         """Return the finished task, or raise the error with its handle complete."""
@@ -116,6 +124,8 @@ class Singles:
             error.about(task=watch.last).about(task_id=watch.asked_id)
         if error is not None and submission is not None:
             submission.complete_error(error)
+        if isinstance(verdict, GenerationTask) and watch is not None:
+            self._forget({watch.asked_id, verdict.id, verdict.client_business_id or watch.asked_id})
         task = verdict if isinstance(verdict, GenerationTask) else verdict.task
         announce_end(
             self._dispatcher,
@@ -128,7 +138,7 @@ class Singles:
             try:
                 raise error
             finally:
-                del error, verdict  # the error's traceback holds this frame
+                del error, verdict  # see _pay
         assert isinstance(verdict, GenerationTask)
         return verdict
 

@@ -84,7 +84,7 @@ class Watch:
         self._schedule = schedule
         self._lost_because = lost_because
         self._silences = 0
-        self._last_error: ToapisError | None = None
+        self._last_error: str | None = None
         self._denials = 0
         self._denied_since = self._incomplete_since = 0.0
 
@@ -109,7 +109,7 @@ class Watch:
             hint = min(answer.hint or 0.0, _LONGEST_HINT)
             verdict = self._seen(answer.task, now)
         else:
-            self._last_error = answer
+            self._last_error = answer.message
             verdict = self._not_seen(answer, now)
         if verdict is None and now >= self.deadline:
             verdict = self.expire()
@@ -125,8 +125,7 @@ class Watch:
             return SubmissionUnknown(f"{self._lost_because}; {search}", not_found=not_found)
         if self._incomplete_since and self.last:
             return ResultMissingError(self.last)
-        last_error = self._last_error.message if self._last_error else None
-        return PollDeadlineExceeded(self._schedule.deadline, last_error=last_error)
+        return PollDeadlineExceeded(self._schedule.deadline, last_error=self._last_error)
 
     def _seen(self, task: GenerationTask, now: float) -> Verdict | None:
         self.last = task

@@ -31,7 +31,7 @@ from toapis_async import (
     ToapisSession,
     Unresolved,
 )
-from toapis_async.testing import FAIL_MARKER, REJECT_MARKER, Simulator, faults
+from toapis_async.testing import FAIL_MARKER, REJECT_MARKER, Fault, Simulator, faults
 
 pytestmark = pytest.mark.anyio
 
@@ -352,6 +352,15 @@ def own_tasks() -> set[Any]:
     return {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task)}
 
 
+async def test_drain_ends_when_a_request_on_its_way_is_refused(session: ToapisSession, sim: Simulator) -> None:
+    sim.add_fault(faults.delay(1, when="before", kind="submit", times=None))
+    sim.add_fault(faults.throttle(kind="submit", times=None))
+    with anyio.fail_after(100):
+        async with session.open_batch(foxes(1), on_exit="drain") as batch:
+            await anyio.sleep(0.5)
+    assert [job.state for job in batch.unfinished] == [JobState.QUEUED]
+
+
 async def test_no_task_outlives_its_batch(session: ToapisSession) -> None:
     before = own_tasks()
     async with session.open_batch(foxes(10)) as batch:
@@ -563,6 +572,40 @@ async def test_a_source_that_raises_closes_the_intake_with_its_error(session: To
     assert {job.state for job in batch.unfinished} <= {JobState.QUEUED}
 
 
+async def test_a_source_that_is_cancelled_from_inside_closes_the_intake(session: ToapisSession) -> None:
+    async def source() -> AsyncIterator[ImageRequest]:
+        for request in foxes(3):
+            yield request
+        helper = asyncio.create_task(anyio.sleep(100))
+        helper.cancel()
+        await helper
+
+    with anyio.fail_after(1000), pytest.raises(RuntimeError, match="cancelled from inside"):
+        async with session.open_batch(source()) as batch:
+            await drain(batch)
+
+
+async def test_a_source_whose_length_raises_is_told(session: ToapisSession) -> None:
+    class Odd(list[ImageRequest]):
+        def __len__(self) -> int:
+            raise OSError("no length")
+
+    batch = session.open_batch(Odd())
+    with pytest.raises(OSError, match="no length"):
+        async with batch:
+            pytest.fail("never entered")
+    with pytest.raises(BatchClosed):
+        batch.submit(ImageRequest("fox"))
+
+
+async def test_a_page_of_a_gateway_does_not_close_the_intake(session: ToapisSession, sim: Simulator) -> None:
+    sim.add_fault(faults.gateway_page(403, when="before", kind="submit"))
+    async with session.open_batch(foxes(4)) as batch:
+        outcomes = [outcome async for outcome in batch]
+    assert sum(isinstance(outcome, Failed) for outcome in outcomes) == 1
+    assert len(sim.charges) == 3
+
+
 async def test_one_request_that_the_key_may_not_make_fails_alone(session: ToapisSession, sim: Simulator) -> None:
     sim.add_fault(faults.error(403, "modelNotAllowed", kind="submit", nth=2))
     async with session.open_batch(foxes(4)) as batch:
@@ -584,13 +627,46 @@ async def test_resubmission_works_in_a_batch_too(sim: Simulator) -> None:
     assert len({charge.client_business_id for charge in sim.charges}) == 6
 
 
-async def test_a_pause_does_not_delay_the_deadline(session: ToapisSession, sim: Simulator) -> None:
-    sim.add_fault(faults.error(429, "x", headers={"Retry-After": "290"}, kind="query", times=None))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.throttle(290, kind="query", times=None),
+        faults.throttle(290, kind="query"),
+        faults.hang(when="before", kind="query", times=None),
+        None,
+    ],
+    ids=["pauses", "pause", "hanging", "backlog"],
+)
+async def test_nothing_delays_a_deadline(session: ToapisSession, sim: Simulator, fault: Fault | None) -> None:
+    count = 1000 if fault is None else 200
+    sim.add_fault(faults.never_finishes(times=None))
+    ids = [(await session.submit(ImageRequest("fox"))).id for _ in range(3)]
+    if fault is not None:
+        sim.add_fault(fault)
     started = anyio.current_time()
-    async with session.open_batch(foxes(40), poll=Backoff(deadline=60)) as batch:
+    async with session.open_batch(poll=Backoff(deadline=20)) as batch:
+        for number in range(count):
+            batch.attach(ids[number % 3])
         outcomes = [outcome async for outcome in batch]
     assert all(isinstance(outcome, TimedOut) for outcome in outcomes)
-    assert anyio.current_time() - started <= 60 + 40 / 4.5 + 3
+    assert anyio.current_time() - started <= 20 + 5
+
+
+async def test_one_busy_model_does_not_hold_up_the_others(sim: Simulator) -> None:
+    sim.add_fault(faults.throttle(1, kind="submit", match=lambda subject: subject.model == "busy", times=None))
+    retry = RetryPolicy(max_throttle=100)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, retry=retry) as session:
+        started = anyio.current_time()
+        async with session.open_batch() as batch:
+            for _ in range(40):
+                batch.submit(ImageRequest("fox", model="busy"))
+            last = [batch.submit(request) for request in foxes(3)]
+            for job in last:
+                assert isinstance(await job.wait(), Completed | Failed)
+            assert anyio.current_time() - started < 100
+            refused = [outcome async for outcome in batch if outcome.key not in {job.key for job in last}]
+    assert len(refused) == 40
+    assert {type(outcome.error).__name__ for outcome in refused if isinstance(outcome, Failed)} == {"RateLimitedError"}
 
 
 async def test_the_documented_limits_hold_at_default_settings() -> None:

@@ -136,10 +136,12 @@ async def run(scenario: Scenario, plan: list[Fault], how: str, step: int) -> boo
             before = own_tasks()
             if how == "native":
                 task = asyncio.ensure_future(scenario(session, report))
-                loop.arm(step, task.cancel)
+                asked: list[bool] = []
+                loop.arm(step, lambda: asked.append(task.cancel()))
                 await asyncio.wait([task])
                 cut = task.cancelled()
                 assert cut or task.exception() is None, task.exception()
+                assert cut == any(asked), "the cancellation was swallowed"
             else:
                 with anyio.CancelScope() as scope:
                     loop.arm(step, scope.cancel)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 
@@ -13,6 +14,7 @@ from toapis_async import (
     AuthenticationError,
     ContentRejectedError,
     ImageRequest,
+    InsufficientBalanceError,
     ModelUnavailableError,
     RateLimitedError,
     RequestValidationError,
@@ -21,6 +23,7 @@ from toapis_async import (
     TaskStatus,
     ToapisSession,
     TransportError,
+    Unresolved,
 )
 from toapis_async.testing import Fault, Simulator, faults
 
@@ -276,6 +279,79 @@ async def test_a_task_cancelled_before_its_first_step_sends_nothing(session: Toa
         await session.submit(FOX)
     assert not sim.requests
     assert not session.unfinished
+
+
+async def test_an_early_release_does_not_free_an_id_that_is_in_use(session: ToapisSession, sim: Simulator) -> None:
+    sim.add_fault(faults.error(422, "content_policy_violation", kind="submit"))
+    request = ImageRequest("fox", client_business_id="order-7")
+    async with session.open_batch([request]) as batch:
+        await anyio.sleep(5)
+        await session.submit(request)
+    assert len(batch.unfinished) == 1
+    with pytest.raises(RequestValidationError, match="used before"):
+        await session.submit(request)
+    assert len(sim.charges) == 1
+
+
+async def test_waiting_for_a_foreign_task_forgets_nothing_else(session: ToapisSession, sim: Simulator) -> None:
+    async with aiohttp.ClientSession() as http:
+        url = f"{sim.base_url}/images/generations"
+        body = {"model": "grok-4-1-image", "prompt": "by hand"}
+        async with http.post(url, json=body, headers={"Authorization": f"Bearer {sim.api_key}"}) as response:
+            foreign = (await response.json())["id"]
+    sim.add_fault(faults.drop(when="after", kind="submit"))
+    sim.add_fault(faults.error(500, "internal_error", kind="query", times=3))
+    task = asyncio.create_task(session.generate(FOX))
+    await sim.wait_for_requests("query", 1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert (await session.wait(foreign)).images
+    (left,) = session.unfinished
+    assert left.task_id is None
+
+
+async def test_what_is_sent_is_fixed_when_it_is_handed_over(session: ToapisSession, sim: Simulator) -> None:
+    options: dict[str, Any] = {"inner": {"seed": 1}}
+    async with session.open_batch() as batch:
+        batch.submit(ImageRequest("fox", metadata=options))
+        options["inner"]["seed"] = {1, 2}
+        assert [type(outcome).__name__ async for outcome in batch] == ["Completed"]
+    assert b'"seed": 1' in sim.requests[0].body
+
+
+@pytest.mark.parametrize("bad_id", ["..", ".", ""])
+async def test_an_id_that_cannot_be_asked_for_is_looked_up(session: ToapisSession, sim: Simulator, bad_id: str) -> None:
+    def spoil(body: dict[str, object]) -> object:
+        return {**body, "id": bad_id}
+
+    sim.add_fault(faults.edit_json(spoil, kind="submit", times=None))
+    assert (await session.generate(FOX)).id == sim.charges[0].task_id
+    (outcome,) = await session.generate_many([FOX])
+    assert outcome.unwrap().id == sim.charges[1].task_id
+
+
+async def test_a_look_up_starts_when_looking_is_possible(session: ToapisSession, sim: Simulator) -> None:
+    sim.add_fault(faults.throttle(200, kind="query"))
+    sim.add_fault(faults.drop(when="after", kind="submit", nth=2))
+    await session.submit(FOX)
+    with pytest.raises(RateLimitedError):
+        await session.get(sim.charges[0].task_id)
+    assert (await session.submit(FOX)).id == sim.charges[1].task_id
+
+
+async def test_a_doubtful_first_attempt_is_not_forgotten_when_the_second_is_refused(sim: Simulator) -> None:
+    sim.add_fault(faults.drop(when="after", kind="submit", times=None))
+    sim.add_fault(faults.invisible(100))
+    sim.add_fault(faults.error(402, "insufficient_quota", kind="submit", nth=2))
+    sim.add_fault(faults.error(422, "content_policy_violation", kind="submit", nth=3))
+    retry = RetryPolicy(resubmit_unknown=True, lookup_window=20)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, retry=retry) as session:
+        with pytest.raises(InsufficientBalanceError) as caught:
+            await session.submit(FOX)
+        assert caught.value.client_business_id == sim.charges[0].client_business_id
+        (outcome,) = await session.generate_many([FOX])
+    assert isinstance(outcome, Unresolved)
+    assert outcome.client_business_id == sim.charges[1].client_business_id
 
 
 async def test_cancelling_a_look_up_keeps_the_handle(session: ToapisSession, sim: Simulator) -> None:

@@ -54,6 +54,19 @@ def test_a_flood_stays_inside_the_documented_limits(group: str) -> None:
     assert most_in(queries, 60) <= query_60
 
 
+@pytest.mark.parametrize("group", ["default", "vip", "svip"])
+def test_the_limits_hold_at_the_service_while_connections_are_set_up(group: str) -> None:
+    limits = RateLimits.for_group(group)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    submit_10, _, query_10, _ = DOCUMENTED[group]
+    for rate, burst, limit in (
+        (limits.submit_per_second, limits.submit_burst, submit_10),
+        (limits.query_per_second, limits.query_burst, query_10),
+    ):
+        sent = send_all(Pacer(rate, burst), [0.0] * (2 * limit))
+        arrived = sorted(time + (0.4 if number < burst else 0.0) for number, time in enumerate(sent))
+        assert most_in(arrived, 10) <= limit
+
+
 @given(st.lists(st.floats(0, 30), max_size=300))
 def test_no_pattern_of_arrivals_breaks_a_window(gaps: list[float]) -> None:
     arrivals: list[float] = []

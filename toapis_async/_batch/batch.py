@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import anyio
 from anyio import AsyncContextManagerMixin, get_cancelled_exc_class
@@ -295,8 +295,11 @@ def _simplest(errors: BaseExceptionGroup[BaseException], body_error: BaseExcepti
     return found[0] if len(found) == 1 else BaseExceptionGroup(errors.message, found)
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    parts: tuple[BaseException, ...] = error.exceptions
-    return [leaf for part in parts for leaf in _leaves(part)]
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            found += _leaves(cast(BaseExceptionGroup[BaseException], error))
+        else:
+            found.append(error)
+    return found

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from toapis_async import DownloadError, GeneratedImage, GenerationTask, ImageRequest, TaskStatus, ToapisSession
+from toapis_async._files.downloads import _Part  # pyright: ignore[reportPrivateUsage]
 from toapis_async._files.images import extension_of, safe_stem
 from toapis_async.testing import Reply, Simulator, faults
 
@@ -170,6 +171,14 @@ async def test_an_error_names_the_pictures_that_are_saved(
         await session.download(task, tmp_path)
     assert caught.value.files == (tmp_path / f"{task.id}-0.png",)
     assert caught.value.url == task.images[1].url
+
+
+async def test_the_signature_may_come_in_pieces(session: ToapisSession, tmp_path: Path) -> None:
+    part = _Part(tmp_path, "x")
+    for byte in PNG * 2:
+        part.write(bytes([byte]))
+    assert part.publish().read_bytes() == PNG * 2
+    part.discard()
 
 
 async def test_a_file_too_large_is_refused(

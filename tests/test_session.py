@@ -31,6 +31,7 @@ from toapis_async import (
     ToapisError,
     ToapisSession,
 )
+from toapis_async._protocol.endpoints import interpret_query
 from toapis_async._protocol.messages import HttpResponse
 from toapis_async._submission import Submission
 from toapis_async._watch import Watch
@@ -244,6 +245,21 @@ def alive(*kinds: type) -> int:
     return sum(isinstance(thing, kinds) for thing in gc.get_objects())
 
 
+async def test_a_fault_of_ours_in_reading_ends_no_wait(
+    session: ToapisSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faulty = iter([True, True])
+
+    def read(*args: Any, **kwargs: Any) -> Any:
+        if next(faulty, False):
+            raise KeyError("ours")
+        return interpret_query(*args, **kwargs)
+
+    monkeypatch.setattr("toapis_async._http.dispatch.interpret_query", read)
+    assert (await session.generate(FOX)).status is TaskStatus.COMPLETED
+    assert "Could not read the answer" in caplog.text
+
+
 async def test_watch_shows_each_visible_change_once(session: ToapisSession) -> None:
     task = await session.submit(FOX)
     shown = [snapshot async for snapshot in session.watch(task.id)]
@@ -427,6 +443,13 @@ async def test_observers_hear_of_every_step(sim: Simulator, caplog: pytest.LogCa
     assert ended.task_id == sim.charges[0].task_id
     assert ended.state == "completed"
     assert "TaskEnded" in caplog.text
+
+
+async def test_a_quiet_log_costs_nothing(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="toapis_async")
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=[LoggingObserver()]) as session:
+        await session.submit(FOX)
+    assert caplog.text == ""
 
 
 async def test_observers_hear_of_an_accepted_task(sim: Simulator) -> None:

@@ -178,9 +178,12 @@ class Submitter:
         answers: list[Reply | TransportError] = []
         async with anyio.create_task_group() as group:
             group.start_soon(self._post, submission, request, answers)
-        if not answers:  # somebody cancelled the child alone
-            return Ambiguous(error=TransportError("The request was cancelled on its way", sent=True))
-        return answers[0]
+        if answers:
+            return answers[0]
+        # Somebody cancelled the child alone.
+        sent = submission.state is JobState.POSTING
+        error = TransportError("The request was cancelled on its way", sent=sent)
+        return Ambiguous(error=error) if sent else error
 
     async def _post(self, submission: Submission, request: HttpRequest, answers: list[Reply | TransportError]) -> None:
         await checkpoint_if_cancelled()  # the caller may be gone before anything is paid

@@ -504,6 +504,22 @@ async def test_an_async_generator_is_closed_when_the_batch_is_left(session: Toap
     assert closed.is_set()
 
 
+async def test_a_source_that_fails_while_it_is_closed_is_only_logged(
+    session: ToapisSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def produce() -> AsyncIterator[ImageRequest]:
+        try:
+            while True:
+                yield ImageRequest("fox")
+        finally:
+            raise OSError("while closing")
+
+    async with session.open_batch(produce(), max_in_flight=2) as batch:
+        async for _ in batch:
+            break
+    assert "while closing" in caplog.text
+
+
 # -- closed intake
 
 
@@ -615,6 +631,38 @@ async def test_one_request_that_the_key_may_not_make_fails_alone(session: Toapis
 
 
 # -- the rest
+
+
+async def test_a_result_that_comes_at_once_is_delivered_at_once(session: ToapisSession, sim: Simulator) -> None:
+    def inline(body: dict[str, object]) -> object:
+        return {"result": {"type": "image", "data": [{"url": "https://a/b.png"}]}, "created_at": body["created_at"]}
+
+    sim.add_fault(faults.edit_json(inline, kind="submit", times=None))
+    (outcome,) = await session.generate_many(foxes(1))
+    assert outcome.unwrap().images[0].url == "https://a/b.png"
+    assert outcome.task_id == outcome.client_business_id == sim.charges[0].client_business_id
+    assert (await session.generate(ImageRequest("fox"))).images
+    assert {record.kind for record in sim.requests} == {"submit"}
+
+
+async def test_a_fault_of_ours_comes_out_as_it_is(session: ToapisSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr("toapis_async._batch.stages.look", broken)
+    batch = session.open_batch(foxes(3))
+    with pytest.raises(KeyError, match="ours"):
+        async with batch:
+            await drain(batch)
+    assert len(batch.unfinished) == 3
+    with pytest.raises(ExceptionGroup) as caught:
+        async with session.open_batch() as other:
+            other.attach("tsk_img_nobody")
+            try:
+                await anyio.sleep(100)
+            finally:
+                raise OSError("mine")
+    assert [type(error) for error in caught.value.exceptions] == [OSError, KeyError]
 
 
 async def test_resubmission_works_in_a_batch_too(sim: Simulator) -> None:

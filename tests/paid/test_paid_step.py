@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from typing import Any
 
@@ -377,6 +378,51 @@ async def test_closing_a_session_waits_for_a_request_on_its_way_and_names_what_i
     assert [left.task_id for left in session.unfinished] == [charge.task_id for charge in sim.charges]
     assert sim.charges[0].task_id in caplog.text
     await asyncio.wait([task])
+
+
+async def test_an_attempt_that_will_not_end_is_ended_by_the_shield(
+    session: ToapisSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toapis_async._submission.POST_SECONDS", 10_000.0)
+    sim.add_fault(faults.hang(when="after", kind="submit"))
+    started = anyio.current_time()
+    task = await session.submit(FOX)
+    assert 75 <= anyio.current_time() - started <= 80
+    assert task.id == sim.charges[0].task_id
+
+
+async def test_a_fault_of_ours_in_reading_is_a_lost_answer(
+    session: ToapisSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(*_: Any, **__: Any) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr("toapis_async._submission.interpret_submit", read)
+    assert (await session.submit(FOX)).id == sim.charges[0].task_id
+    assert len(sim.charges) == 1
+    assert "Could not read the answer" in caplog.text
+
+
+# anyio never awaits the coroutine of a child that is cancelled before its first step.
+@pytest.mark.filterwarnings("ignore:coroutine 'Submitter._post' was never awaited:RuntimeWarning")
+@pytest.mark.parametrize("early", [True, False])
+async def test_cancelling_the_sending_child_alone_loses_nothing(
+    session: ToapisSession, sim: Simulator, early: bool
+) -> None:
+    def child() -> asyncio.Task[Any] | None:
+        return next((task for task in asyncio.all_tasks() if "Submitter._post" in repr(task)), None)
+
+    sim.add_fault(faults.delay(5, when="after", kind="submit"))
+    outer = asyncio.create_task(session.submit(FOX))
+    while (sending := child()) is None:
+        await asyncio.sleep(0)
+    if not early:
+        await sim.wait_for_requests("submit", 1)
+    sending.cancel()
+    task = await outer
+    del sending
+    gc.collect()
+    assert [charge.task_id for charge in sim.charges] == [task.id]
 
 
 def test_a_loop_that_ends_with_a_request_on_its_way_names_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -122,6 +122,7 @@ def test_an_inline_result_is_known_by_our_own_id() -> None:
         (answer(429, error("rate_limit_exceeded", "request quota is not enough for this minute")), RateLimitedError),
         (answer(429, error("quota_not_enough")), InsufficientBalanceError),
         (answer(405), InvalidRequestError),
+        (answer(400, {"error": "no available channel for model x"}), ModelUnavailableError),
         (answer(413), InvalidRequestError),
         (answer(415), InvalidRequestError),
         (answer(422, error("content_policy_violation")), ContentRejectedError),

@@ -205,10 +205,20 @@ def test_a_field_of_the_wrong_type_costs_that_field_only(value: Any) -> None:
     assert "created_at" in task.raw
 
 
+@pytest.mark.parametrize("amount", ["many", "NaN", "Infinity", 2.5, True, {}, None])
+def test_an_amount_that_is_none_is_left_out(amount: Any) -> None:
+    task = decode({"id": "t", "status": "queued", "billing": {"status": "settled", "credits": amount, "cost_usd": 0}})
+    assert task.billing is not None
+    assert (task.billing.status, task.billing.credits, task.billing.cost_usd) == ("settled", None, Decimal(0))
+
+
 def test_failures_keep_code_and_message() -> None:
     task = decode({"id": "t", "status": "failed", "error": {"code": 422, "message": "no"}})
     assert task.error is not None
     assert (task.error.code, task.error.message) == ("422", "no")
+    nested = decode({"id": "t", "status": "failed", "error": {"error": {"type": "x", "message": "deep"}}})
+    assert nested.error is not None
+    assert (nested.error.code, nested.error.message) == ("x", "deep")
     older = decode({"id": "t", "status": "failed", "fail_reason": "upstream"})
     assert older.error is not None
     assert older.error.message == "upstream"

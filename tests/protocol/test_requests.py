@@ -100,6 +100,7 @@ def test_what_the_grok_models_take_passes(model: str, size: str | None, n: int |
         ({"metadata": {"a": {1, 2}}}, "metadata"),
         ({"metadata": [1]}, "metadata"),
         ({"extra": {"a": float("nan")}}, "extra"),
+        ({"extra": "n"}, "extra: 'n' is not a mapping"),
         ({"extra": {"n": 2}}, r"extra\['n'\]"),
         ({"extra": {"image_urls": []}}, r"extra\['image_urls'\]"),
     ],

@@ -142,6 +142,12 @@ def test_refusals_without_a_hint_pause_two_seconds_doubling_by_round() -> None:
     assert pacer.throttled(20.0, sent_at=19.0, retry_after=None) == 22.0
 
 
+def test_a_late_refusal_without_a_hint_prolongs_nothing() -> None:
+    pacer = Pacer(45, 45)
+    assert pacer.throttled(1.0, sent_at=0.9, retry_after=None) == 3.0
+    assert pacer.throttled(2.9, sent_at=0.95, retry_after=None) == 3.0
+
+
 def test_one_round_of_refusals_slows_down_once() -> None:
     many = Pacer(45, 45)
     for _ in range(50):

@@ -104,7 +104,7 @@ class Stages:
         board = self._board
         iterator: AsyncIterator[Any] | None = None
         try:
-            iterator = aiter(source) if isinstance(source, AsyncIterable) else _SyncSource(source)
+            iterator = aiter(source if isinstance(source, AsyncIterable) else _SyncSource(source))
             while True:
                 while not board.reserve_slot():
                     await board.room.wait()

@@ -14,7 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, TypeGuard, Union, get_args, get_origin
 from urllib.parse import quote
 
-from cattrs import Converter, transform_error
+from cattrs import Converter
 from cattrs.errors import BaseValidationError
 
 from ..errors import DecodeError
@@ -57,10 +57,6 @@ def decode_task(body: Any, *, asked_id: str | None) -> GenerationTask | None:
     """Find the task in a decoded body, in any of the places where clients met it.
 
     `asked_id` stands in for an id that the answer does not repeat. None if there is no task in it.
-
-    Raises:
-        DecodeError: there is a task but it cannot be read.
-
     """
     holder = _find_task(body)
     if holder is None and asked_id is not None and _is_object(body) and _looks_like_task(body):
@@ -146,11 +142,7 @@ def _structure(body: dict[str, Any], holder: dict[str, Any], asked_id: str | Non
         or (metadata.get("client_business_id") if _is_object(metadata) else None),
         "raw": body,
     }
-    try:
-        return _converter.structure(values, GenerationTask)
-    except BaseValidationError as error_group:
-        problems = transform_error(error_group, path="task")
-    raise DecodeError(problems)
+    return _converter.structure(values, GenerationTask)
 
 
 def _failure(holder: dict[str, Any]) -> dict[str, Any] | None:

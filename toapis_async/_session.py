@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 import traceback
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import aiohttp
-
-_logger = logging.getLogger("toapis_async")
 
 
 class _Parts:
@@ -135,13 +132,7 @@ class ToapisSession:
                 await parts.downloader.close()
             finally:
                 await parts.transport.close()
-            if unfinished := self.unfinished:
-                _logger.warning(
-                    "Closed a session with %d unfinished tasks, which may go on at the service; resume with"
-                    " session.wait(id): %s",
-                    len(unfinished),
-                    ", ".join(task.resume_id for task in unfinished),
-                )
+            parts.singles.warn_of_unfinished()
 
     @property
     def unfinished(self) -> tuple[UnfinishedTask, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Self
@@ -14,6 +15,8 @@ from ._submission import Submission, Submitter
 from ._watch import Origin, Verdict, Watch, announce_end, next_look, watch_submission, watch_until_end
 from .errors import GenerationFailed, PollDeadlineExceeded, ToapisError
 from .models import GenerationTask, ImageRequest, JobState, TaskKind, TaskStatus, UnfinishedTask
+
+_logger = logging.getLogger("toapis_async")
 
 
 class Singles:
@@ -28,6 +31,16 @@ class Singles:
     def unfinished(self) -> tuple[UnfinishedTask, ...]:
         """See `ToapisSession.unfinished`."""
         return tuple(record.snapshot() for record in self._records if record.may_be_paid)
+
+    def warn_of_unfinished(self) -> None:
+        """Log what is left when the session ends."""
+        if left := self.unfinished:
+            _logger.warning(
+                "Closed a session with %d unfinished tasks, which may go on at the service; resume with"
+                " session.wait(id): %s",
+                len(left),
+                ", ".join(task.resume_id for task in left),
+            )
 
     def keep(self, submissions: Iterable[Submission]) -> None:
         """Take over records whose owner is going away."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import anyio
-from anyio import AsyncContextManagerMixin, get_cancelled_exc_class
+from anyio import AsyncContextManagerMixin
 from anyio.lowlevel import checkpoint
 
 from .._http.dispatch import Dispatcher
@@ -19,6 +19,7 @@ from ..errors import BatchClosed, RequestValidationError
 from ..models import ImageRequest, JobState, TaskKind
 from ..outcomes import Failed, Outcome
 from .board import BatchProgress, Board
+from .groups import simplest
 from .items import Keys, RequestSource, check_source, split_item
 from .job import Job
 from .stages import Stages
@@ -189,7 +190,7 @@ class Batch(AsyncContextManagerMixin):
                     self._board.news.notify()
                     self._stages.stop()
         except BaseExceptionGroup as errors:
-            raise _simplest(errors, body_error) from None
+            raise simplest(errors, body_error) from None
         finally:
             self._leave()
         if body_error is not None:
@@ -285,21 +286,3 @@ class Batch(AsyncContextManagerMixin):
         self._board.finish_unsent(
             job, Failed(key=job.key, request=known, task_id=None, client_business_id=None, error=error)
         )
-
-
-def _simplest(errors: BaseExceptionGroup[BaseException], body_error: BaseException | None) -> BaseException:
-    """Unwrap a lone error of the workers; keep the body's own error beside theirs."""
-    found = _leaves(errors)
-    if body_error is not None and not isinstance(body_error, get_cancelled_exc_class()):
-        found.insert(0, body_error)
-    return found[0] if len(found) == 1 else BaseExceptionGroup(errors.message, found)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            found += _leaves(cast(BaseExceptionGroup[BaseException], error))
-        else:
-            found.append(error)
-    return found

@@ -56,6 +56,29 @@ async def test_batches_and_single_calls_share_one_budget() -> None:
         assert most_in(times(sim, "query"), 60) <= 3000
 
 
+async def test_several_batches_together_ask_no_faster_than_one() -> None:
+    eager = Backoff(initial=0.5, factor=1, maximum=0.5, deadline=40)
+
+    async def poll(session: ToapisSession, task_id: str) -> None:
+        async with session.open_batch(poll=eager) as batch:
+            for _ in range(100):
+                batch.attach(task_id)
+            async for _ in batch:
+                pass
+
+    async with (
+        Simulator(limits="default", durations=10_000.0) as sim,
+        ToapisSession(sim.api_key, base_url=sim.base_url) as session,
+    ):
+        task_id = (await session.submit(FOX)).id
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(poll, session, task_id)
+        moments = times(sim, "query")
+        assert {record.status for record in sim.requests} == {200}
+        assert 400 <= most_in(moments, 10) <= 500
+
+
 @pytest.mark.parametrize("kind", ["submit", "query"])
 async def test_one_refusal_is_a_pause_for_everybody(session: ToapisSession, sim: Simulator, kind: str) -> None:
     sim.add_fault(faults.throttle(25, kind=kind, nth=30))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

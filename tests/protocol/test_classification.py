@@ -32,6 +32,7 @@ from toapis_async._protocol.endpoints import (
 from toapis_async._protocol.failures import closes_intake, read_error, retry_after
 from toapis_async._protocol.messages import HttpResponse
 from toapis_async.errors import RequestValidationError
+from toapis_async.testing import BodyShape, error_reply
 
 
 def answer(status: int, body: Any = None, **headers: str) -> HttpResponse:
@@ -142,6 +143,50 @@ def test_an_error_answer_has_its_type(response: HttpResponse, kind: type[ApiErro
     assert type(found) is kind
     assert isinstance(found, ApiError)
     assert found.http_status == response.status
+
+
+CODES: list[tuple[int, str, type[ApiError]]] = [
+    (400, "invalid_request", InvalidRequestError),
+    (400, "invalid_request_error", InvalidRequestError),
+    (400, "invalid_parameter", InvalidRequestError),
+    (400, "invalid_reference_images", InvalidRequestError),
+    (400, "webhook_not_configured", InvalidRequestError),
+    (400, "task_not_exist", NotFoundError),
+    (401, "unauthorized", AuthenticationError),
+    (401, "authentication_error", AuthenticationError),
+    (402, "insufficient_quota", InsufficientBalanceError),
+    (403, "quota_not_enough", InsufficientBalanceError),
+    (403, "modelNotAllowed", PermissionDeniedError),
+    (404, "task_not_found", NotFoundError),
+    (404, "not_found_error", NotFoundError),
+    (404, "model_not_found", ModelUnavailableError),
+    (413, "invalid_request", InvalidRequestError),
+    (422, "content_policy_violation", ContentRejectedError),
+    (429, "rate_limit_exceeded", RateLimitedError),
+    (429, "rate_limit_error", RateLimitedError),
+    (500, "internal_error", ServerError),
+    (500, "new_api_panic", ServerError),
+    (503, "rate_limit_unavailable", RateLimitedError),
+    (503, "model_not_found", ModelUnavailableError),
+]
+SHAPES: list[BodyShape] = ["error", "untyped", "integer", "flat", "nested"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("status", "code", "kind"), CODES)
+def test_every_code_is_known_in_every_shape(status: int, code: str, kind: type[ApiError], shape: BodyShape) -> None:
+    reply = error_reply(status, code, "no", shape=shape)
+    found = read_error(HttpResponse(status=status, body=reply.body))
+    assert type(found) is kind
+    assert found.message == "no"
+
+
+@pytest.mark.parametrize("shape", ["message", "text", "success"])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422, 429, 500])
+def test_a_shape_without_a_code_goes_by_the_status(status: int, shape: BodyShape) -> None:
+    body = error_reply(status, "whatever", "no", shape=shape).body
+    plain = read_error(HttpResponse(status=status))
+    assert type(read_error(HttpResponse(status=status, body=body))) is type(plain)
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 409, 500, 502, 503])

@@ -13,7 +13,7 @@ import anyio
 from .injection import Fault, FaultPlan
 from .limits import GROUPS, Group, GroupLimits
 from .records import RequestLog, RequestRecord
-from .service import FAILURE_MESSAGE, Durations, Kind, Service, Settings
+from .service import FAILURE_MESSAGE, ID_PREFIX, Durations, Kind, Service, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +48,7 @@ class Simulator:
     source such as `LogNormal(median)`, or either per model id. Default: log-normal, about 15 s for the Grok
     models.
     `credits`: the balance at the start; when it is used up, submits are refused with 402. `None`: unlimited.
+    `id_prefix`: what task ids begin with; 23 characters follow. Real ids are opaque: try yours on odd ones.
     `port`: 0 takes a free one. `faults`: see `toapis_async.testing.faults`.
     `record_requests`: `False` keeps `requests` empty, for long runs.
 
@@ -63,6 +64,7 @@ class Simulator:
         api_keys: Iterable[str] = (DEFAULT_KEY,),
         durations: Durations | None = None,
         credits: Decimal | None = None,  # noqa: A002 - the word the service uses for its money
+        id_prefix: str = ID_PREFIX,
         port: int = 0,
         faults: Iterable[Fault] = (),
         record_requests: bool = True,
@@ -81,6 +83,7 @@ class Simulator:
             api_keys=keys,
             durations=durations,
             credits=credits,
+            id_prefix=id_prefix,
             unix_start=time.time(),
         )
         self._service = Service(settings=settings)

@@ -36,6 +36,7 @@ FAILURE_MESSAGE = "call upstream API failed: upstream returned status 422"
 _SUBMIT_PATH = "/v1/images/generations"
 _FILES_PATH = "/files/generated/"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+ID_PREFIX = "tsk_img_01K"
 _ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -84,6 +85,7 @@ class Settings:
     api_keys: frozenset[str] = frozenset({"sk-simulated"})
     durations: Durations | None = None
     credits: Decimal | None = None
+    id_prefix: str = ID_PREFIX
     unix_start: float = 0.0
     """Unix time at second 0 of the service."""
 
@@ -180,7 +182,7 @@ class Service:
         # ULID-like, as the real ids are since 2026, but from the seed alone so that runs can be compared.
         suffix = "".join(self._dice.choices(_ID_ALPHABET, k=23))
         task = Task(
-            id=f"tsk_img_01K{suffix}",
+            id=self.settings.id_prefix + suffix,
             order=order,
             model=model,
             credits=price,

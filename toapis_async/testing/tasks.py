@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 from attrs import define, frozen
 
@@ -130,7 +131,7 @@ class Task:
         body["completed_at"] = int(unix_start + self.ends)
         body["expires_at"] = int(unix_start + self.ends) + int(self.lifetime)
         files = range(self.order.n) if now < self.expires else ()
-        urls = [{"url": f"{origin}/files/generated/{self.id}-{i}.png"} for i in files]
+        urls = [{"url": f"{origin}/files/generated/{quote(self.id, safe='')}-{i}.png"} for i in files]
         body["result"] = {"type": "image", "data": urls}
         if now < self.ends + SETTLING_TIME / self.time_factor:
             body["billing"] = {"status": "pending"}

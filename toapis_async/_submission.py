@@ -10,6 +10,7 @@ import logging
 import secrets
 import string
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Final
 
 import anyio
@@ -36,11 +37,16 @@ def new_client_business_id() -> str:
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(32))
 
 
+def short_digest(text: str) -> bytes:
+    """Return 16 bytes that stand for an id or a key, of which a session may see millions."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 class Submission:
     """The record of one request on its way through the paid step."""
 
     __slots__ = (
-        "accepted_at", "attempts", "client_business_id", "doubtful", "on_change", "reply", "request", "resubmissions",
+        "accepted_at", "attempts", "claims_id", "client_business_id", "doubtful", "on_change", "reply", "request", "resubmissions",
         "state", "task", "wire",
     )  # fmt: skip
 
@@ -49,6 +55,8 @@ class Submission:
         self.client_business_id = request.client_business_id or new_client_business_id()
         self.wire: HttpRequest | None = build_submit(request, self.client_business_id)
         """What is sent; fixed here, whatever becomes of the parts of the request. None once it is accepted."""
+        self.claims_id = request.client_business_id is not None
+        """Whether it keeps others from using its id."""
         self.attempts = Attempts()
         self.doubtful = False
         """Whether an earlier attempt may have been accepted, though it was not found."""
@@ -110,7 +118,7 @@ class Submitter:
         self._dispatcher = dispatcher
         self._posting = 0
         self._idle = anyio.Event()
-        self._claimed: dict[str, Submission] = {}
+        self._claimed: set[bytes] = set()
 
     def intend(self, request: ImageRequest, on_change: Callable[[JobState], None] | None = None) -> Submission:
         """Check a request and make the record of paying for it; nothing is sent.
@@ -121,20 +129,20 @@ class Submitter:
 
         """
         own_id = validate(request).client_business_id
-        if own_id in self._claimed:
+        if own_id is not None and short_digest(own_id) in self._claimed:
             raise RequestValidationError([
                 f"client_business_id: {own_id!r} was used before, each attempt needs its own"
             ])
         submission = Submission(request, on_change)
         if own_id is not None:
-            self._claimed[own_id] = submission
+            self._claimed.add(short_digest(own_id))
         return submission
 
     def release(self, submission: Submission) -> None:
         """Let the id of a submission that was certainly not accepted be used again."""
-        own_id = submission.client_business_id
-        if not submission.may_be_paid and self._claimed.get(own_id) is submission:
-            del self._claimed[own_id]
+        if submission.claims_id and not submission.may_be_paid:
+            submission.claims_id = False
+            self._claimed.discard(short_digest(submission.client_business_id))
 
     def may_pay_again(self, submission: Submission, error: ToapisError) -> bool:
         """Whether the user's policy says to send a lost request once more; puts it back to `QUEUED` if so."""

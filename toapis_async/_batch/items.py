@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
-from hashlib import blake2b
 from typing import Any, TypeAlias, cast
 
+from .._submission import short_digest
 from ..errors import RequestValidationError
 from ..models import ImageRequest
 
@@ -50,20 +50,16 @@ class Keys:
             return
         if not isinstance(key, str):
             raise RequestValidationError([f"key: {key!r} is not text"])
-        if _digest(key) in self._used:
+        if short_digest(key) in self._used:
             raise RequestValidationError([f"key: {key!r} was used before in this batch, each job needs its own"])
 
     def use(self, key: str) -> None:
         """Mark a key as used."""
-        self._used.add(_digest(key))
+        self._used.add(short_digest(key))
 
     def next_free(self) -> str:
         """Return the running number as a key; numbers that somebody chose as a key are left out."""
-        while _digest(str(self._next_number)) in self._used:
+        while short_digest(str(self._next_number)) in self._used:
             self._next_number += 1
         self._next_number += 1
         return str(self._next_number - 1)
-
-
-def _digest(key: str) -> bytes:
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()

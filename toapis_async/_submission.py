@@ -46,8 +46,8 @@ class Submission:
     """The record of one request on its way through the paid step."""
 
     __slots__ = (
-        "accepted_at", "attempts", "claims_id", "client_business_id", "doubtful", "on_change", "reply", "request", "resubmissions",
-        "state", "task", "wire",
+        "accepted_at", "attempts", "claims_id", "client_business_id", "doubtful", "on_change", "reply", "request",
+        "resubmissions", "state", "task", "wire",
     )  # fmt: skip
 
     def __init__(self, request: ImageRequest, on_change: Callable[[JobState], None] | None = None) -> None:

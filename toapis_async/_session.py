@@ -178,12 +178,13 @@ class ToapisSession:
         items = await read_all(requests)
         batch = self.open_batch(items, max_in_flight=max_in_flight, poll=poll)
         taken: list[Submission] = []
-        try:
+
+        def records() -> tuple[Submission, ...]:
+            return (*taken, *(job.submission for job in batch.unfinished if job.submission))
+
+        with parts.singles.gathering(records):
             async with batch:
                 return await gather_outcomes(batch, items, taken)
-        except BaseException:
-            parts.singles.keep((*taken, *(job.submission for job in batch.unfinished if job.submission)))
-            raise
 
     async def submit(self, request: ImageRequest) -> GenerationTask:
         """Pay for one request and return its first snapshot, without waiting for the pictures.

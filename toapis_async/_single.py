@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -26,11 +26,25 @@ class Singles:
         self._dispatcher = dispatcher
         self._submitter = submitter
         self._records: dict[Submission, None] = {}
+        self._gathering: list[Callable[[], Iterable[Submission]]] = []
 
     @property
     def unfinished(self) -> tuple[UnfinishedTask, ...]:
         """See `ToapisSession.unfinished`."""
-        return tuple(record.snapshot() for record in self._records if record.may_be_paid)
+        gathered = (record for records in self._gathering for record in records())
+        return tuple(record.snapshot() for record in (*self._records, *gathered) if record.may_be_paid)
+
+    @contextmanager
+    def gathering(self, records: Callable[[], Iterable[Submission]]) -> Generator[None]:
+        """Count what `generate_many` holds as unfinished; keep it if its caller does not get the outcomes."""
+        self._gathering.append(records)
+        try:
+            yield
+        except BaseException:
+            self._records.update((record, None) for record in records() if record.may_be_paid)
+            raise
+        finally:
+            self._gathering.remove(records)
 
     def warn_of_unfinished(self) -> None:
         """Log what is left when the session ends."""
@@ -41,10 +55,6 @@ class Singles:
                 len(left),
                 ", ".join(task.resume_id for task in left),
             )
-
-    def keep(self, submissions: Iterable[Submission]) -> None:
-        """Take over records whose owner is going away."""
-        self._records.update((submission, None) for submission in submissions if submission.may_be_paid)
 
     async def submit(self, request: ImageRequest) -> GenerationTask:
         """See `ToapisSession.submit`."""

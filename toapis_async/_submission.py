@@ -61,7 +61,7 @@ class Submission:
         self.doubtful = False
         """Whether an earlier attempt may have been accepted, though it was not found."""
         self.state = JobState.QUEUED
-        """`QUEUED`: certainly not accepted. `POSTING`: perhaps. `SUBMITTED`: accepted."""
+        """`QUEUED`: certainly not accepted by any attempt. `POSTING`: perhaps. `SUBMITTED`: accepted."""
         self.reply: Reply | None = None
         """What the last attempt came to; None while none has."""
         self.task: GenerationTask | None = None
@@ -78,13 +78,24 @@ class Submission:
     @property
     def may_be_paid(self) -> bool:
         """Whether the service may have accepted it."""
-        return self.doubtful or self.state is not JobState.QUEUED
+        return self.state is not JobState.QUEUED
 
     def move(self, state: JobState) -> None:
         """Enter a state."""
         self.state = state
         if self.on_change:
             self.on_change(state)
+
+    def turn_back(self) -> None:
+        """Record that the last attempt was certainly not accepted."""
+        self.move(JobState.POSTING if self.doubtful else JobState.QUEUED)
+
+    def unknown(self, error: ToapisError) -> SubmissionUnknown:
+        """Return the error for a doubtful submission whose last attempt ended with `error`."""
+        reason = f"an earlier answer was lost, and another attempt was not taken: {error.message}"
+        return SubmissionUnknown(
+            reason, not_found=True, client_business_id=self.client_business_id, model=self.request.model
+        )
 
     def accept(self, task: GenerationTask, now: float) -> None:
         """Record that the service has the task."""
@@ -145,7 +156,7 @@ class Submitter:
             self._claimed.discard(short_digest(submission.client_business_id))
 
     def may_pay_again(self, submission: Submission, error: ToapisError) -> bool:
-        """Whether the user's policy says to send a lost request once more; puts it back to `QUEUED` if so."""
+        """Whether the user's policy says to send a lost request once more; it is then doubtful."""
         policy = self._dispatcher.retry
         if not policy.resubmit_unknown or not isinstance(error, SubmissionUnknown) or not error.not_found:
             return False
@@ -154,7 +165,6 @@ class Submitter:
             return False
         submission.reply = None
         submission.doubtful = True
-        submission.move(JobState.QUEUED)
         return True
 
     async def pay(self, submission: Submission, *, give_way: bool = False) -> None:
@@ -255,7 +265,7 @@ class Submitter:
             )
         elif isinstance(answer, Rejected):
             submission.reply = answer
-            submission.move(JobState.QUEUED)
+            submission.turn_back()
         else:  # refused for load, or never sent: certainly not accepted
             assert isinstance(answer, Refused | TransportError)
-            submission.move(JobState.QUEUED)
+            submission.turn_back()

@@ -6,6 +6,7 @@ logged and goes no further.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias
@@ -111,5 +112,5 @@ class Announcer:
         for observer in self.observers:
             try:
                 observer(event)
-            except Exception:  # a watcher must never cost a task
+            except (Exception, asyncio.CancelledError):  # a watcher must never cost a task
                 _logger.exception("Observer %r failed on %s", observer, type(event).__name__)

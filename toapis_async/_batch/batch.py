@@ -69,7 +69,7 @@ class Batch(AsyncContextManagerMixin):
         self._stages = Stages(self._board, submitter, dispatcher, schedule)
         self._keys = Keys()
         self._arrived = 0
-        self._entered = False
+        self._used = self._entered = False
         self._error_raised = False
 
     # -- in
@@ -172,10 +172,15 @@ class Batch(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Batch]:
+        if self._used:
+            raise RuntimeError("A Batch can be entered only once; open another one")
+        self._used = True
         body_error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
-                await group.start(self._stages.run)
+                ready = anyio.Event()
+                group.start_soon(self._stages.run, ready)
+                await ready.wait()
                 self._entered = True
                 source, self._first_source = self._first_source, ()
                 try:
@@ -254,6 +259,8 @@ class Batch(AsyncContextManagerMixin):
         self._check_entered()
         if self._board.closed_by is not None:
             raise BatchClosed(f"The batch sends nothing more: {self._board.closed_by}") from self._board.closed_by
+        if self._stages.stopping:
+            raise BatchClosed("The batch is being left and sends nothing more")
 
     def _new_job(self, key: str | None, *, task_id: str | None = None, kind: TaskKind = "image") -> Job:
         self._arrived += 1

@@ -11,6 +11,7 @@ from typing import Final
 import anyio
 from attrs import frozen
 
+from .._submission import Submission
 from ..models import JobState
 from ..outcomes import Outcome
 from .job import Job
@@ -104,6 +105,13 @@ class Board:
             job.close(self.closed_by)
         self.work.notify()
         self.news.notify()  # it may have been the last one on its way
+
+    def take_doubtful(self) -> list[tuple[Job, Submission]]:
+        """Take out of the queue what was sent before and may have been accepted then."""
+        doubtful = [(job, job.submission) for job in self.queue if job.submission and job.submission.doubtful]
+        for job, _ in doubtful:
+            self.queue.remove(job)
+        return doubtful
 
     def next_to_send(self) -> Job | None:
         """Take a job out of the queue if a slot is free."""

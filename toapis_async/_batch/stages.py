@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sized
 from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from .._http.dispatch import Dispatcher
 from .._protocol.endpoints import Accepted, Refused, Rejected
@@ -22,12 +23,14 @@ from .._protocol.lifecycle import is_end
 from .._schedule.backoff import Backoff
 from .._submission import Submission, Submitter
 from .._watch import Verdict, Watch, announce_end, look, watch_submission
+from ..errors import BatchClosed
 from ..models import GenerationTask, JobState
 from .board import Board, Signal
 from .job import Job, outcome_of
 
 _logger = logging.getLogger("toapis_async")
 
+_KILLED: Final = "a worker of the batch was cancelled from outside"
 _SENDERS: Final = 16
 _LOOKERS: Final = 32
 _SHORTEST_SLEEP: Final = 0.001
@@ -50,17 +53,27 @@ class Stages:
         self._workers: TaskGroup
         self._intake: TaskGroup
 
-    async def run(self, *, task_status: TaskStatus[None]) -> None:
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing is pulled or sent any more."""
+        return self._stopping or self._intake.cancel_scope.cancel_called
+
+    async def run(self, ready: anyio.Event) -> None:
         """Run the pools until `stop`.
 
         They have groups of their own, and `stop` cancels those: were the batch to cancel the group that its
         host waits in, anyio could take a cancellation by somebody else at that moment for its own.
         """
+        # Not `start`: it would wait for ever, shielded, for a child that is cancelled before its first step.
         async with anyio.create_task_group() as self._workers:
-            await self._workers.start(self._run_intake)
+            taking = anyio.Event()
+            self._workers.start_soon(self._run_intake, taking)
+            await taking.wait()
             for _ in range(_LOOKERS):
                 self._workers.start_soon(self._look_forever)
-            task_status.started()
+            ready.set()
+        if not self._stopping:
+            raise RuntimeError(_KILLED)
 
     def stop(self) -> None:
         """Stop everything; requests on their way are finished under their shield."""
@@ -68,7 +81,10 @@ class Stages:
         self._workers.cancel_scope.cancel()
 
     def feed(self, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]) -> None:
-        """Start pulling items; `accept` makes each a job, in the step in which it was pulled."""
+        """Start pulling items; `accept` makes each a job, in the step in which it was pulled.
+
+        The caller has checked `stopping`: a group that is being left no longer cancels a new task.
+        """
         token = object()
         self._board.sources[token] = len(source) if isinstance(source, Sized) else None
         self._intake.start_soon(self._pull_all, token, source, accept)
@@ -77,6 +93,9 @@ class Stages:
         """Pull and send nothing more; requests on their way are finished under their shield."""
         self._stopping = True
         self._intake.cancel_scope.cancel()
+        for job, submission in self._board.take_doubtful():
+            error = submission.unknown(BatchClosed("the batch sends nothing more"))
+            self._board.finish_unsent(job, outcome_of(job, error))
 
     def close_intake(self, error: Exception) -> None:
         """Stop the intake because of an error that is raised when everything running is delivered."""
@@ -90,13 +109,13 @@ class Stages:
 
     # -- intake
 
-    async def _run_intake(self, *, task_status: TaskStatus[None]) -> None:
+    async def _run_intake(self, taking: anyio.Event) -> None:
         async with anyio.create_task_group() as self._intake:
             for _ in range(_SENDERS):
                 self._intake.start_soon(self._send_forever)
-            task_status.started()
-        if not self._stopping:  # no worker ends by itself: what a source awaits was cancelled
-            self._board.close(RuntimeError("a source of requests was cancelled from inside"))
+            taking.set()
+        if not self._stopping:
+            self.close_intake(RuntimeError(_KILLED))
 
     async def _pull_all(
         self, token: object, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]
@@ -119,6 +138,10 @@ class Stages:
                 board.sources[token] = max(0, left - 1) if left is not None else None
         except Exception as error:  # noqa: BLE001 - whatever the source raises closes the intake
             self.close_intake(error)
+        except anyio.get_cancelled_exc_class():
+            if anyio.current_effective_deadline() > -math.inf:  # nobody cancelled the batch
+                self.close_intake(RuntimeError("a source of requests was cancelled from inside"))
+            raise
         finally:
             del board.sources[token]
             board.news.notify()
@@ -150,14 +173,17 @@ class Stages:
             self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
 
     def _rejected(self, job: Job, submission: Submission, reply: Rejected) -> None:
-        if closes_intake(reply.error):
+        closing = closes_intake(reply.error)
+        if submission.doubtful:
+            self._end(job, submission.unknown(reply.error))
+        elif closing:
             submission.reply = None
             self._board.requeue(job)
-            self.close_intake(submission.complete_error(reply.error))
-            return
-        self._submitter.release(submission)
-        error = submission.complete_error(reply.error)
-        self._board.finish(job, outcome_of(job, error, refused=not submission.doubtful))
+        else:
+            self._submitter.release(submission)
+            self._board.finish(job, outcome_of(job, submission.complete_error(reply.error), refused=True))
+        if closing:
+            self.close_intake(reply.error)
 
     # -- waiting
 
@@ -197,7 +223,7 @@ class Stages:
                 if not is_end(verdict):
                     self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
                     return
-            elif self._submitter.may_pay_again(submission, verdict):
+            elif not self._stopping and self._submitter.may_pay_again(submission, verdict):
                 self._board.requeue(job)
                 return
         self._end(job, verdict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -45,10 +46,12 @@ class Transport(Protocol):
 class _Once:
     """A middleware that lets one request through: aiohttp repeats a GET on a dead connection, past the pacer."""
 
-    __slots__ = ("_used",)
+    __slots__ = ("_answered", "_error", "_used")
 
     def __init__(self) -> None:
         self._used = False
+        self._answered = False
+        self._error: BaseException | None = None
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -56,7 +59,21 @@ class _Once:
         if self._used:
             raise TransportError("The connection was dropped", sent=True)
         self._used = True
-        return await handler(request)
+        try:
+            response = await handler(request)
+        except BaseException as error:
+            self._error = error
+            raise
+        self._answered = True
+        return response
+
+    def may_have_sent(self, never_sent: tuple[type[Exception], ...]) -> bool:
+        """Whether the request may have arrived.
+
+        Only what happened in here counts: a trace hook of a borrowed session may fail with any error, after
+        the answer too.
+        """
+        return self._answered or (self._used and not isinstance(self._error, never_sent))
 
 
 class AiohttpTransport:
@@ -97,13 +114,20 @@ class AiohttpTransport:
         """See `Transport.send`."""
         if self._http.closed:
             raise TransportError("The HTTP session is closed", sent=False)
+        once = _Once()
         try:
             with anyio.fail_after(timeout):
-                return await self._exchange(request)
+                return await self._exchange(request, once)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled us: aiohttp raises this where its connector is closed under a waiting request.
+            failure = TransportError("The HTTP session gave the request up", sent=True)
         except TransportError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the request may have been paid for
-            failure = self._translate(error, timeout)
+            failure = self._translate(error, timeout, sent=once.may_have_sent(self._never_sent))
         # Raised outside the handler: an aiohttp error in the chain would carry the headers, and so the key.
         raise failure
 
@@ -116,7 +140,7 @@ class AiohttpTransport:
         if self._owned:
             await self._http.close()
 
-    async def _exchange(self, request: HttpRequest) -> HttpResponse:
+    async def _exchange(self, request: HttpRequest, once: _Once) -> HttpResponse:
         url = self._url(self._base_url + request.path, encoded=True)
         async with self._http.request(
             request.method,
@@ -128,7 +152,7 @@ class AiohttpTransport:
             raise_for_status=False,
             auto_decompress=True,
             # Instead of a borrowed session's own, which could send a paid request a second time.
-            middlewares=(_Once(),),
+            middlewares=(once,),
         ) as response:
             body = await self._read(response)
             return HttpResponse(status=response.status, headers=response.headers, body=body)
@@ -148,8 +172,7 @@ class AiohttpTransport:
             body = body.replace(self._secret, b"[key]")
         return body
 
-    def _translate(self, error: Exception, timeout: float) -> TransportError:
-        sent = not isinstance(error, self._never_sent)
+    def _translate(self, error: Exception, timeout: float, *, sent: bool) -> TransportError:
         name = type(error).__name__
         if name == "TimeoutError":
             return TransportError(f"No answer within {timeout:g} s", sent=True)

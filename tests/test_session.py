@@ -330,6 +330,15 @@ async def test_a_cancelled_generate_many_leaves_every_paid_task_in_the_session(
     assert len(left) >= 20
 
 
+async def test_a_running_generate_many_is_unfinished(session: ToapisSession, sim: Simulator) -> None:
+    running = asyncio.create_task(session.generate_many([FOX] * 3))
+    await sim.wait_for_requests("submit", 3)
+    await anyio.sleep(1)
+    assert {left.task_id for left in session.unfinished} == {charge.task_id for charge in sim.charges}
+    await running
+    assert session.unfinished == ()
+
+
 # -- opening and closing
 
 
@@ -450,6 +459,16 @@ async def test_a_quiet_log_costs_nothing(sim: Simulator, caplog: pytest.LogCaptu
     async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=[LoggingObserver()]) as session:
         await session.submit(FOX)
     assert caplog.text == ""
+
+
+async def test_an_observer_that_is_cancelled_is_only_logged(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+    def cancelled(event: Event) -> None:
+        raise asyncio.CancelledError
+
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=[cancelled]) as session:
+        outcomes = await session.generate_many([FOX] * 3)
+    assert all(isinstance(outcome, Completed) for outcome in outcomes)
+    assert "failed on" in caplog.text
 
 
 async def test_observers_hear_of_an_accepted_task(sim: Simulator) -> None:

@@ -120,6 +120,28 @@ def test_a_program_ends_without_a_word(name: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_loop_that_ends_while_a_batch_is_being_entered_ends() -> None:
+    code = HEAD + textwrap.dedent("""
+        async def main(steps):
+            async with connect() as session:
+                task = asyncio.ensure_future(session.generate_many(FOXES))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                raise KeyError
+        for steps in range(8):
+            try:
+                asyncio.run(main(steps))
+            except KeyError:
+                print(steps)
+    """)
+    with Simulator(limits=None, durations=0.2) as sim:
+        # Not strict: anyio never awaits the coroutine of a child that is cancelled before its first step.
+        done = subprocess.run(
+            [sys.executable, "-c", code, sim.base_url], capture_output=True, text=True, timeout=60, check=True
+        )
+    assert done.stdout.split() == [str(steps) for steps in range(8)]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX matter")
 def test_ctrl_c_leaves_every_paid_task_named(tmp_path: Path) -> None:
     code = HEAD + textwrap.dedent("""

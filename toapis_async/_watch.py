@@ -191,7 +191,7 @@ def watch_submission(submission: Submission, *, schedule: Backoff, dispatcher: D
             random=dispatcher.random,
         )
     window = dispatcher.retry.lookup_window
-    reason = submission.reply.error.message if isinstance(submission.reply, Ambiguous) else ""
+    reason = submission.reply.error.message if isinstance(submission.reply, Ambiguous) else "its answer was lost"
     return Watch(
         submission.client_business_id,
         kind="image",

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 
@@ -599,6 +600,87 @@ async def test_a_source_that_is_cancelled_from_inside_closes_the_intake(session:
     with anyio.fail_after(1000), pytest.raises(RuntimeError, match="cancelled from inside"):
         async with session.open_batch(source()) as batch:
             await drain(batch)
+
+
+async def test_a_quiet_source_that_is_cancelled_from_inside_is_not_taken_for_ended(session: ToapisSession) -> None:
+    async def source() -> AsyncIterator[ImageRequest]:
+        for number, request in enumerate(foxes(10)):
+            await anyio.sleep(100)
+            if number == 3:
+                raise asyncio.CancelledError
+            yield request
+
+    delivered: list[str] = []
+    with anyio.fail_after(10_000), pytest.raises(RuntimeError, match="cancelled from inside"):
+        async with session.open_batch(source()) as batch:
+            async for outcome in batch:
+                delivered.append(outcome.key)  # noqa: PERF401 - what came before the error counts
+    assert delivered == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("worker", ["_look_forever", "_send_forever"])
+async def test_a_worker_that_is_killed_is_told(session: ToapisSession, worker: str) -> None:
+    batch = session.open_batch(foxes(3))
+    with anyio.fail_after(1000), pytest.raises(RuntimeError, match="cancelled from outside"):
+        async with batch:
+            await anyio.sleep(1)
+            next(task for task in asyncio.all_tasks() if worker in repr(task)).cancel()
+            await drain(batch)
+            await anyio.sleep(100)
+
+
+async def test_a_lent_connector_that_closes_ends_no_wait_silently(sim: Simulator) -> None:
+    http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, http=http) as session:
+        tasks = [await session.submit(request) for request in foxes(3)]
+        sim.add_fault(faults.hang(when="before", kind="query"))
+        async with session.open_batch(poll=Backoff(deadline=60)) as batch:
+            for task in tasks:
+                batch.attach(task.id)
+            await sim.wait_for_requests("query", 1)
+            await anyio.sleep(1)
+            await http.close()
+            with anyio.fail_after(1000):
+                outcomes = [outcome async for outcome in batch]
+    assert [type(outcome) for outcome in outcomes] == [TimedOut] * 3
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_batch_that_is_being_drained_takes_nothing_more(
+    session: ToapisSession, sim: Simulator, steps: int
+) -> None:
+    taken: list[str] = []
+
+    async def late(batch: Batch, leaving: anyio.Event) -> None:
+        await leaving.wait()
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        for take in (lambda: batch.feed(foxes(3)), lambda: batch.submit(ImageRequest("fox"))):
+            try:
+                take()
+            except BatchClosed:
+                continue
+            taken.append("taken")
+
+    leaving = anyio.Event()
+    with anyio.fail_after(1000):
+        async with anyio.create_task_group() as group, session.open_batch(foxes(1), on_exit="drain") as batch:
+            group.start_soon(late, batch, leaving)
+            await sim.wait_for_requests("submit", 1)
+            leaving.set()
+    assert len(taken) == 2 if steps == 0 and taken else not taken
+
+
+async def test_a_batch_is_entered_once_even_by_two_at_once(session: ToapisSession) -> None:
+    batch = session.open_batch(foxes(2))
+
+    async def use() -> int:
+        async with batch:
+            return len(await drain(batch))
+
+    first, second = await asyncio.gather(use(), use(), return_exceptions=True)
+    assert first == 2
+    assert isinstance(second, RuntimeError)
 
 
 async def test_a_source_whose_length_raises_is_told(session: ToapisSession) -> None:

@@ -8,7 +8,16 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from toapis_async import Completed, Failed, ImageRequest, RateLimits, ToapisSession, Unresolved
+from toapis_async import (
+    Backoff,
+    Completed,
+    Failed,
+    ImageRequest,
+    RateLimits,
+    RetryPolicy,
+    ToapisSession,
+    Unresolved,
+)
 from toapis_async.testing import Fault, Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +106,28 @@ async def test_rejections_among_the_faults_cost_nothing(seed: int) -> None:
     assert len(completed) + len(failed) == REQUESTS
     paid = {charge.client_business_id for charge in sim.charges}
     assert not paid & {outcome.client_business_id for outcome in failed}
+
+
+@pytest.mark.parametrize("hook", ["on_request_end", "on_request_exception", "on_response_chunk_received"])
+async def test_a_failing_hook_of_a_borrowed_session_does_not_hide_that_a_request_was_sent(
+    sim: Simulator, hook: str
+) -> None:
+    async def push_metrics(*_: object) -> None:
+        async with aiohttp.ClientSession() as collector, collector.get("http://127.0.0.1:9/"):
+            pass
+
+    sim.add_fault(faults.drop(when="after", kind="submit", nth=2))
+    trace = aiohttp.TraceConfig()
+    getattr(trace, hook).append(push_metrics)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as http:
+        retry = RetryPolicy(lookup_window=5)
+        async with ToapisSession(sim.api_key, base_url=sim.base_url, http=http, limits=FAST, retry=retry) as session:
+            outcomes = await session.generate_many(
+                [ImageRequest("fox"), ImageRequest("owl")], poll=Backoff(deadline=60)
+            )
+    assert sum(record.kind == "submit" for record in sim.requests) == len(sim.charges) == 2
+    assert {outcome.client_business_id for outcome in outcomes} == {charge.client_business_id for charge in sim.charges}
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Failed)]
 
 
 async def test_a_borrowed_session_that_sends_again_changes_nothing(sim: Simulator) -> None:

@@ -13,11 +13,15 @@ import pytest
 
 from toapis_async import (
     AuthenticationError,
+    BatchClosed,
     ContentRejectedError,
+    Failed,
     ImageRequest,
     InsufficientBalanceError,
+    JobState,
     ModelUnavailableError,
     RateLimitedError,
+    RateLimits,
     RequestValidationError,
     RetryPolicy,
     SubmissionUnknown,
@@ -353,6 +357,41 @@ async def test_a_doubtful_first_attempt_is_not_forgotten_when_the_second_is_refu
         (outcome,) = await session.generate_many([FOX])
     assert isinstance(outcome, Unresolved)
     assert outcome.client_business_id == sim.charges[1].client_business_id
+
+
+async def test_a_doubtful_request_is_not_lost_when_the_intake_closes(sim: Simulator) -> None:
+    sim.add_fault(faults.invisible(1000))
+    sim.add_fault(faults.drop(when="after", kind="submit"))
+    sim.add_fault(faults.delay(25, when="before", kind="submit", nth=2))
+    sim.add_fault(faults.error(402, "insufficient_quota", kind="submit", nth=2, times=None))
+    limits = RateLimits(submit_per_second=0.01, submit_burst=2)
+    retry = RetryPolicy(resubmit_unknown=True, lookup_window=20)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, retry=retry, limits=limits) as session:
+        doubtful, refused, unsent = await session.generate_many([FOX] * 3)
+    assert isinstance(doubtful, Unresolved)
+    assert doubtful.client_business_id == sim.charges[0].client_business_id
+    assert doubtful.error.client_business_id == doubtful.client_business_id
+    for outcome in (refused, unsent):
+        assert isinstance(outcome, Failed)
+        assert isinstance(outcome.error, InsufficientBalanceError)
+        assert outcome.error.client_business_id is None
+    assert len(sim.charges) == 1
+
+
+async def test_a_doubtful_request_is_never_called_unsent(sim: Simulator) -> None:
+    sim.add_fault(faults.invisible(1000))
+    sim.add_fault(faults.drop(when="after", kind="submit"))
+    limits = RateLimits(submit_per_second=0.01, submit_burst=1)
+    retry = RetryPolicy(resubmit_unknown=True, lookup_window=20)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, retry=retry, limits=limits) as session:
+        async with session.open_batch([FOX]) as batch:
+            await anyio.sleep(50)
+        (job,) = batch.unfinished
+        assert job.state is JobState.POSTING
+        assert job.client_business_id == sim.charges[0].client_business_id
+        with pytest.raises(BatchClosed) as caught:
+            await job.wait()
+        assert caught.value.client_business_id == job.client_business_id
 
 
 async def test_cancelling_a_look_up_keeps_the_handle(session: ToapisSession, sim: Simulator) -> None:

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from toapis_async import (
+    ApiError,
     AuthenticationError,
     Backoff,
     Completed,
@@ -24,6 +25,7 @@ from toapis_async import (
     MissingApiKeyError,
     NotFoundError,
     PollDeadlineExceeded,
+    RateLimits,
     RequestValidationError,
     ResultMissingError,
     ServerError,
@@ -296,6 +298,33 @@ async def test_generate_many_keeps_the_input_order(session: ToapisSession, sim: 
     outcomes = await session.generate_many([FOX, ("blue", FOX), ImageRequest(""), FOX])
     assert [type(outcome) for outcome in outcomes] == [Completed, Failed, Failed, Completed]
     assert [outcome.key for outcome in outcomes] == ["0", "blue", "1", "2"]
+
+
+async def test_generate_many_keeps_to_its_bound(session: ToapisSession, sim: Simulator) -> None:
+    running = asyncio.create_task(session.generate_many([FOX] * 20, max_in_flight=3))
+    await anyio.sleep(15)
+    assert len(sim.charges) == 3
+    assert len(await running) == 20
+
+
+async def test_limits_and_pacing_hold_for_every_verb(sim: Simulator) -> None:
+    limits = RateLimits(submit_per_second=1, submit_burst=1, query_per_second=2, query_burst=1)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, limits=limits) as session:
+        started = anyio.current_time()
+        task = await session.submit(FOX)
+        await session.submit(FOX)
+        assert anyio.current_time() - started >= 1
+        started = anyio.current_time()
+        for _ in range(5):
+            await session.get(task.id)
+        assert anyio.current_time() - started >= 2
+
+
+async def test_the_key_is_cut_out_of_an_answer_to_a_question(session: ToapisSession, sim: Simulator) -> None:
+    sim.add_fault(faults.error(400, "x", "no", headers={"X-Request-Id": f"for {sim.api_key}"}, kind="query"))
+    with pytest.raises(ApiError) as caught:
+        await session.get("tsk_img_nobody")
+    assert caught.value.request_id == "for [key]"
 
 
 async def test_generate_many_reads_async_iterables_and_empty_ones(session: ToapisSession) -> None:

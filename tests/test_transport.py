@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import anyio
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 
 from toapis_async import ToapisError, TransportError
 from toapis_async._http.transport import AiohttpTransport
@@ -93,6 +94,41 @@ async def test_a_refused_connection_was_certainly_not_sent() -> None:
         with pytest.raises(TransportError) as caught:
             await transport.send(SUBMIT, timeout=60)
     assert caught.value.sent is False
+
+
+CONNECTION = ConnectionKey("a", 443, True, True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "may_have_sent"),
+    [
+        (aiohttp.ClientConnectorError(CONNECTION, OSError()), False),
+        (aiohttp.ClientConnectorDNSError(CONNECTION, OSError()), False),
+        (aiohttp.ClientProxyConnectionError(CONNECTION, OSError()), False),
+        (aiohttp.ClientConnectorSSLError(CONNECTION, OSError()), False),
+        (aiohttp.ConnectionTimeoutError(), False),
+        (aiohttp.ServerFingerprintMismatch(b"a", b"b", "a", 443), False),
+        (aiohttp.InvalidURL("x"), False),
+        (aiohttp.ServerDisconnectedError(), True),
+        (aiohttp.ClientOSError(), True),
+        (aiohttp.ClientPayloadError(), True),
+        (TimeoutError(), False),  # aiohttp makes a ConnectionTimeoutError of it here
+        (ValueError(), True),
+        (KeyError(), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_only_a_failure_to_connect_is_proof_that_nothing_was_sent(
+    sim: Simulator, error: Exception, may_have_sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    async with transport_to(sim.base_url) as transport:
+        monkeypatch.setattr(aiohttp.TCPConnector, "connect", fail)
+        with pytest.raises(TransportError) as caught:
+            await transport.send(SUBMIT, timeout=60)
+    assert caught.value.sent is may_have_sent
 
 
 async def test_a_closed_borrowed_session_sends_nothing(sim: Simulator) -> None:

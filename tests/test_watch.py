@@ -159,6 +159,39 @@ def test_denials_count_only_in_a_row(between: Seen | ToapisError) -> None:
     assert watch.advance(DENIED, 20.0, half) is None
 
 
+def test_only_401_and_403_are_a_word_on_the_key() -> None:
+    watch = make()
+    for now in (2.0, 10.0, 20.0):
+        assert watch.advance(AuthenticationError("no", http_status=400), now, half) is None
+
+
+def test_a_refused_key_does_not_end_a_look_up() -> None:
+    watch = make(Origin.LOST)
+    for now in (2.0, 10.0, 20.0, 30.0):
+        assert watch.advance(DENIED, now, half) is None
+
+
+def test_a_failure_that_is_over_is_not_told() -> None:
+    watch = make()
+    watch.advance(ServerError("the gateway is down", http_status=502), 50.0, half)
+    verdict = watch.advance(seen(TaskStatus.QUEUED), 100.0, half)
+    assert isinstance(verdict, PollDeadlineExceeded)
+    assert "gateway" not in str(verdict)
+
+
+def test_the_deadline_counts_from_the_beginning() -> None:
+    assert make(since=50.0, deadline=100.0).deadline == 150.0
+
+
+def test_a_pause_is_sat_out_up_to_the_deadline() -> None:
+    watch = make()
+    assert watch.sit_out(40.0, 10.0) is None
+    assert watch.due == 40.0
+    assert watch.sit_out(400.0, 50.0) is None
+    assert watch.due == 100.0
+    assert isinstance(watch.sit_out(400.0, 100.0), PollDeadlineExceeded)
+
+
 def test_a_lost_request_is_found_in_any_state() -> None:
     for status in TaskStatus:
         assert isinstance(make(Origin.LOST).advance(seen(status), 2.0, half), GenerationTask)

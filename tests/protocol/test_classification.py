@@ -64,6 +64,9 @@ PANIC = {"error": {"message": "Panic detected", "type": "new_api_panic"}}
         (answer(503, error("x", "no available channel for model x")), Rejected),
         (answer(200, error("insufficient_quota")), Rejected),
         (answer(200, error("invalid_request")), Rejected),
+        (answer(201, error("invalid_request")), Ambiguous),
+        (answer(500, error("model_not_found")), Ambiguous),
+        (answer(200, {"error": {"message": "no"}, "data": [{"url": "https://a/b"}]}), Ambiguous),
         *((answer(status, error("x")), Rejected) for status in (400, 401, 402, 403, 404, 405, 413, 415, 418, 422)),
         (answer(404, b"<html>"), Rejected),
         *((answer(status, error("x")), Ambiguous) for status in (408, 409, 425, 499, 500, 502, 503, 504, 520, 524)),
@@ -155,6 +158,10 @@ CODES: list[tuple[int, str, type[ApiError]]] = [
     (401, "unauthorized", AuthenticationError),
     (401, "authentication_error", AuthenticationError),
     (402, "insufficient_quota", InsufficientBalanceError),
+    (400, "insufficient_user_quota", InsufficientBalanceError),
+    (400, "authentication_error", AuthenticationError),
+    (400, "modelNotAllowed", PermissionDeniedError),
+    (400, "model_not_allowed", PermissionDeniedError),
     (403, "quota_not_enough", InsufficientBalanceError),
     (403, "modelNotAllowed", PermissionDeniedError),
     (404, "task_not_found", NotFoundError),
@@ -194,6 +201,12 @@ def test_not_found_is_believed_from_404_and_400_only(status: int) -> None:
     with pytest.raises(ToapisError) as caught:
         interpret_query(answer(status, error("task_not_exist")), asked_id="t")
     assert not isinstance(caught.value, NotFoundError)
+
+
+def test_a_hint_on_a_good_answer_is_read() -> None:
+    response = answer(200, {"id": "t", "status": "queued"}, Retry_After="7")
+    assert interpret_query(response, asked_id="t").hint == 7.0
+    assert interpret_query(answer(200, {"id": "t", "status": "queued"}), asked_id="t").hint is None
 
 
 def test_codes_are_text_whatever_was_sent() -> None:

@@ -177,6 +177,10 @@ def test_the_id_is_found_in_every_known_place(body: dict[str, Any]) -> None:
     assert reply.task.id == "t1"
 
 
+def test_the_own_id_may_be_echoed_in_the_metadata() -> None:
+    assert decode({"id": "t", "metadata": {"client_business_id": "order-7"}}).client_business_id == "order-7"
+
+
 def test_a_numeric_id_becomes_text() -> None:
     assert decode({"id": 12, "status": "queued"}).id == "12"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -167,16 +167,17 @@ async def test_a_batch_can_be_iterated_again_after_its_end(session: ToapisSessio
 async def test_bad_input_raises_at_once_from_submit(session: ToapisSession, sim: Simulator) -> None:
     async with session.open_batch() as batch:
         batch.submit(ImageRequest("fox", client_business_id="order-1"), key="a")
-        for bad in (
+        attempts: list[Callable[[], Job]] = [
             lambda: batch.submit(ImageRequest("")),
             lambda: batch.submit(ImageRequest("fox"), key="a"),
             lambda: batch.submit(ImageRequest("fox"), key=3),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             lambda: batch.submit(ImageRequest("fox", client_business_id="order-1")),
             lambda: batch.attach("..", key="b"),
             lambda: batch.attach("x", key="a"),
-        ):
+        ]
+        for attempt in attempts:
             with pytest.raises(RequestValidationError):
-                bad()
+                attempt()
         for source in (3, "fox", ImageRequest("fox")):
             with pytest.raises(TypeError, match="requests"):
                 batch.feed(source)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -48,7 +48,7 @@ async def test_a_feeder_goes_on_when_a_job_ends(session: ToapisSession, sim: Sim
 async def test_a_feeder_goes_on_when_another_one_ends(session: ToapisSession) -> None:
     async def nothing() -> AsyncIterator[ImageRequest]:
         await anyio.sleep(10)
-        for request in ():
+        for request in foxes(0):
             yield request
 
     async with session.open_batch(nothing(), max_in_flight=1) as batch:

@@ -157,8 +157,8 @@ def check(sim: Simulator, session: ToapisSession, report: Report, *, cut: bool) 
     by_own_id = {charge.client_business_id: charge.task_id for charge in sim.charges}
     assert len(by_own_id) == len(sim.charges), "paid twice"
     jobs = [job for opened in report.batches for job in opened.unfinished]
-    left = [by_own_id.get(item.client_business_id) for item in (*session.unfinished, *jobs)]
-    kept = [item for item in left if item is not None]
+    own_ids = [job.client_business_id for job in jobs] + [task.client_business_id for task in session.unfinished]
+    kept = [by_own_id[own_id] for own_id in own_ids if own_id in by_own_id]
     delivered = [by_own_id.get(item, item) for item in report.delivered]
     assert len(set(delivered)) == len(delivered), "delivered twice"
     assert not set(delivered) & set(kept), "delivered and unfinished"

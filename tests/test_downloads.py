@@ -76,6 +76,26 @@ async def test_a_picture_that_is_there_is_not_fetched_again(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes are a POSIX matter")
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_what_an_earlier_run_left_of_the_same_picture_is_replaced(
+    session: ToapisSession, task: GenerationTask, tmp_path: Path, overwrite: bool
+) -> None:
+    stale = tmp_path / f"{task.id}-0.jpg"
+    stale.write_bytes(b"\xff\xd8\xff" if overwrite else b"")
+    files = await session.download(task, tmp_path, overwrite=overwrite)
+    assert files[0].suffix == ".png"
+    assert files[0].stat().st_size
+    assert not stale.exists()
+
+
+async def test_a_task_without_pictures_is_an_error(session: ToapisSession, tmp_path: Path) -> None:
+    queued = await session.submit(ImageRequest("a slow fox"))
+    with pytest.raises(DownloadError, match=r"has none.*queued") as caught:
+        await session.download(queued, tmp_path)
+    assert caught.value.task_id == queued.id
+    assert not list(tmp_path.iterdir())
+
+
 async def test_files_get_ordinary_permissions(session: ToapisSession, task: GenerationTask, tmp_path: Path) -> None:
     (plain := tmp_path / "plain").touch()
     saved = await session.download(task, tmp_path)

@@ -336,6 +336,15 @@ async def test_generate_many_reads_async_iterables_and_empty_ones(session: Toapi
     assert await session.generate_many([]) == []
 
 
+@pytest.mark.parametrize("source", ["abc", FOX, {"a": FOX}, 7])
+async def test_what_is_no_source_of_requests_is_refused(session: ToapisSession, source: Any, sim: Simulator) -> None:
+    with pytest.raises(TypeError, match=r"requests: .*(iterable|\.items\(\))"):
+        await session.generate_many(source)
+    with pytest.raises(TypeError, match="requests: "):
+        session.open_batch(source)
+    assert not sim.requests
+
+
 async def test_generate_many_reports_unsent_items_as_failed(sim: Simulator, session: ToapisSession) -> None:
     sim.add_fault(faults.error(402, "insufficient_quota", kind="submit", nth=3, times=None))
     outcomes = await session.generate_many([FOX] * 40, max_in_flight=2)

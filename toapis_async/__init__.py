@@ -13,6 +13,7 @@ Map of the package, each line using only lines above it:
     _http/              the aiohttp adapter, pacing and retrying
     _files/             pictures on disk
     _submission.py      the paid step
+    _unfinished.py      what single calls may have paid for and nobody received
     _watch.py           the wait for one id
     _batch/             many tasks at once
     _single.py          one task in the caller's own task

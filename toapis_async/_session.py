@@ -7,23 +7,23 @@ import os
 import random
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from ._batch import Batch, RequestSource
 from ._batch.batch import OnExit
 from ._batch.gather import gather_outcomes, read_all
+from ._batch.job import JobRecord
 from ._config import read_base_url, read_key
 from ._files.downloads import Downloader
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
-from ._protocol.endpoints import build_query
 from ._schedule.backoff import Backoff, RetryPolicy
 from ._schedule.pacer import RateLimits
 from ._single import Singles, TaskSnapshots
-from ._submission import Submission, Submitter
-from .errors import ToapisError
+from ._submission import Submitter
+from ._unfinished import Unfinished
 from .instrumentation import Announcer, Observer
 from .models import GenerationTask, ImageRequest, TaskKind, UnfinishedTask
 from .outcomes import Outcome
@@ -41,8 +41,29 @@ class _Parts:
         self.transport = transport
         self.dispatcher = dispatcher
         self.submitter = Submitter(dispatcher)
-        self.singles = Singles(dispatcher, self.submitter)
+        self.unfinished = Unfinished()
+        self.singles = Singles(dispatcher, self.submitter, self.unfinished)
         self.downloader = Downloader()
+
+    def batch(
+        self,
+        requests: RequestSource,
+        schedule: Backoff,
+        *,
+        max_in_flight: int,
+        on_exit: OnExit,
+        on_job: Callable[[JobRecord], None] | None = None,
+    ) -> Batch:
+        return Batch(
+            requests,
+            submitter=self.submitter,
+            dispatcher=self.dispatcher,
+            unfinished=self.unfinished,
+            schedule=schedule,
+            max_in_flight=max_in_flight,
+            on_exit=on_exit,
+            on_job=on_job,
+        )
 
 
 class ToapisSession:
@@ -57,7 +78,8 @@ class ToapisSession:
         base_url: with or without `/v1`; from TOAPIS_BASE_URL if left out, else `https://toapis.com/v1`
             (`https://toapis.cn/v1` is the same service for mainland China).
         http: an `aiohttp.ClientSession` to use and leave open, for a proxy or TLS settings of your own. Its
-            middlewares, redirect and status rules are not applied to requests that may cost money.
+            middlewares, timeouts, redirect and status rules are not applied; one with `auth=` is refused with
+            `ValueError` on entering.
         poll: when to look at a waiting task.
         retry: what to do when a paid request certainly was not accepted, or its answer is lost.
         limits: the session's own rate limits.
@@ -132,16 +154,17 @@ class ToapisSession:
                 await parts.downloader.close()
             finally:
                 await parts.transport.close()
-            parts.singles.warn_of_unfinished()
+            parts.unfinished.warn()
 
     @property
     def unfinished(self) -> tuple[UnfinishedTask, ...]:
         """What `generate`, `submit` and `generate_many` may have paid for and nobody received, oldest first.
 
-        A task leaves this list when its result or error reaches a caller; `wait` with its id does that too.
+        A task leaves this list when its result or error reaches a caller, or when its end is seen by `wait`,
+        `watch`, `get` or an attached job of a batch.
         Tasks of a batch are in `Batch.unfinished`. Still valid after the session was left.
         """
-        return self._parts.singles.unfinished if self._parts else ()
+        return self._parts.unfinished.snapshots() if self._parts else ()
 
     async def generate(self, request: ImageRequest, *, poll: Backoff | None = None) -> GenerationTask:
         """Submit one request and wait for its pictures.
@@ -176,15 +199,13 @@ class ToapisSession:
         """
         parts = self._open()
         items = await read_all(requests)
-        batch = self.open_batch(items, max_in_flight=max_in_flight, poll=poll)
-        taken: list[Submission] = []
-
-        def records() -> tuple[Submission, ...]:
-            return (*taken, *(job.submission for job in batch.unfinished if job.submission))
-
-        with parts.singles.gathering(records):
+        jobs: list[JobRecord] = []
+        batch = parts.batch(
+            items, poll or self._poll, max_in_flight=max_in_flight, on_exit="detach", on_job=jobs.append
+        )
+        with parts.unfinished.gathering(lambda: [job.submission for job in jobs if job.submission]):
             async with batch:
-                return await gather_outcomes(batch, items, taken)
+                return await gather_outcomes(batch, items, jobs)
 
     async def submit(self, request: ImageRequest) -> GenerationTask:
         """Pay for one request and return its first snapshot, without waiting for the pictures.
@@ -231,15 +252,7 @@ class ToapisSession:
             RequestValidationError: no such id or kind can exist.
 
         """
-        dispatcher = self._open().dispatcher
-        request = build_query(kind, task_id)
-        sent_at = await dispatcher.queries.enter()
-        try:
-            seen = await dispatcher.query(request, asked_id=task_id, sent_at=sent_at)
-        except ToapisError as error:
-            error.about(task_id=task_id)
-            raise
-        return seen.task
+        return await self._open().singles.get(task_id, kind)
 
     def watch(self, task_id: str, *, kind: TaskKind = "image", poll: Backoff | None = None) -> TaskSnapshots:
         """Return an async iterator of snapshots, one for each visible change, ending with the final one.
@@ -283,15 +296,7 @@ class ToapisSession:
                 without an exception, for those that were sent. Queued jobs are not sent any more either way.
 
         """
-        parts = self._open()
-        return Batch(
-            requests,
-            submitter=parts.submitter,
-            dispatcher=parts.dispatcher,
-            schedule=poll or self._poll,
-            max_in_flight=max_in_flight,
-            on_exit=on_exit,
-        )
+        return self._open().batch(requests, poll or self._poll, max_in_flight=max_in_flight, on_exit=on_exit)
 
     def _open(self) -> _Parts:
         if self._parts is None or not self._is_open:

@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Self
 
 from ._http.dispatch import Dispatcher
-from ._protocol.endpoints import Accepted, Rejected
+from ._protocol.endpoints import Accepted, Rejected, build_query
 from ._protocol.lifecycle import is_end
 from ._schedule.backoff import Backoff
 from ._submission import Submission, Submitter
-from ._watch import Origin, Verdict, Watch, announce_end, next_look, watch_submission, watch_until_end
-from .errors import GenerationFailed, PollDeadlineExceeded, ToapisError
-from .models import GenerationTask, ImageRequest, JobState, TaskKind, TaskStatus, UnfinishedTask
-
-_logger = logging.getLogger("toapis_async")
+from ._unfinished import Unfinished
+from ._watch import Origin, Verdict, Watch, announce_end, next_look, state_of, watch_submission, watch_until_end
+from .errors import GenerationFailed, ToapisError
+from .models import GenerationTask, ImageRequest, TaskKind, TaskStatus
 
 
 class Singles:
-    """The single calls of a session, and the records of what they may have paid for."""
+    """The single calls of a session."""
 
-    def __init__(self, dispatcher: Dispatcher, submitter: Submitter) -> None:
+    def __init__(self, dispatcher: Dispatcher, submitter: Submitter, unfinished: Unfinished) -> None:
         self._dispatcher = dispatcher
         self._submitter = submitter
-        self._records: dict[Submission, None] = {}
-        self._gathering: list[Callable[[], Iterable[Submission]]] = []
-
-    @property
-    def unfinished(self) -> tuple[UnfinishedTask, ...]:
-        """See `ToapisSession.unfinished`."""
-        gathered = (record for records in self._gathering for record in records())
-        return tuple(record.snapshot() for record in (*self._records, *gathered) if record.may_be_paid)
-
-    @contextmanager
-    def gathering(self, records: Callable[[], Iterable[Submission]]) -> Generator[None]:
-        """Count what `generate_many` holds as unfinished; keep it if its caller does not get the outcomes."""
-        self._gathering.append(records)
-        try:
-            yield
-        except BaseException:
-            self._records.update((record, None) for record in records() if record.may_be_paid)
-            raise
-        finally:
-            self._gathering.remove(records)
-
-    def warn_of_unfinished(self) -> None:
-        """Log what is left when the session ends."""
-        if left := self.unfinished:
-            _logger.warning(
-                "Closed a session with %d unfinished tasks, which may go on at the service; resume with"
-                " session.wait(id): %s",
-                len(left),
-                ", ".join(task.resume_id for task in left),
-            )
+        self._unfinished = unfinished
 
     async def submit(self, request: ImageRequest) -> GenerationTask:
         """See `ToapisSession.submit`."""
@@ -77,9 +46,22 @@ class Singles:
         watch = self._given(task_id, kind, schedule)
         return self._hand_over(watch, await watch_until_end(watch, self._dispatcher), None)
 
+    async def get(self, task_id: str, kind: TaskKind) -> GenerationTask:
+        """See `ToapisSession.get`."""
+        request = build_query(kind, task_id)
+        sent_at = await self._dispatcher.queries.enter()
+        try:
+            seen = await self._dispatcher.query(request, asked_id=task_id, sent_at=sent_at)
+        except ToapisError as error:
+            error.about(task_id=task_id)
+            raise
+        if is_end(seen.task):
+            self._unfinished.settle(task_id, seen.task)
+        return seen.task
+
     def snapshots(self, task_id: str, kind: TaskKind, schedule: Backoff) -> TaskSnapshots:
         """See `ToapisSession.watch`."""
-        return TaskSnapshots(self._given(task_id, kind, schedule), self._dispatcher)
+        return TaskSnapshots(self._given(task_id, kind, schedule), self._dispatcher, self._unfinished)
 
     def _given(self, task_id: str, kind: TaskKind, schedule: Backoff) -> Watch:
         return Watch(
@@ -91,14 +73,10 @@ class Singles:
             random=self._dispatcher.random,
         )
 
-    def _forget(self, ids: set[str]) -> None:
-        for record in [r for r in self._records if r.task_id in ids or r.client_business_id in ids]:
-            del self._records[record]
-
     @contextmanager
     def _recorded(self, submission: Submission) -> Generator[None]:
         """Keep the record until the caller has the result, or an error with the handle in it."""
-        self._records[submission] = None
+        self._unfinished.add(submission)
         received = False
         try:
             yield
@@ -109,7 +87,7 @@ class Singles:
         finally:
             self._submitter.release(submission)
             if received or not submission.may_be_paid:
-                self._records.pop(submission, None)
+                self._unfinished.discard(submission)
 
     async def _pay(self, submission: Submission) -> GenerationTask:
         error = await self._attempt(submission)
@@ -117,8 +95,9 @@ class Singles:
             error = await self._attempt(submission)
         if error is not None:
             submission.reply = None
+            _announce(self._dispatcher, None, submission.complete_error(error), submission)
             try:
-                raise submission.complete_error(error)
+                raise error
             finally:
                 del error  # its traceback holds this frame: without the cycle, memory is freed at once
         assert submission.task is not None
@@ -148,15 +127,8 @@ class Singles:
         if error is not None and submission is not None:
             submission.complete_error(error)
         if isinstance(verdict, GenerationTask) and watch is not None:
-            self._forget({watch.asked_id, verdict.id, verdict.client_business_id or watch.asked_id})
-        task = verdict if isinstance(verdict, GenerationTask) else verdict.task
-        announce_end(
-            self._dispatcher,
-            watch,
-            _state_of(error),
-            task_id=task.id if task else None,
-            client_business_id=submission.client_business_id if submission else None,
-        )
+            self._unfinished.settle(watch.asked_id, verdict)
+        _announce(self._dispatcher, watch, error or verdict, submission)
         if error is not None:
             try:
                 raise error
@@ -166,20 +138,13 @@ class Singles:
         return verdict
 
 
-def _state_of(error: ToapisError | None) -> JobState:
-    if error is None:
-        return JobState.COMPLETED
-    if isinstance(error, GenerationFailed):
-        return JobState.FAILED
-    return JobState.TIMED_OUT if isinstance(error, PollDeadlineExceeded) else JobState.UNRESOLVED
-
-
 class TaskSnapshots:
     """The async iterator that `ToapisSession.watch` returns. Breaking out of it leaves nothing behind."""
 
-    def __init__(self, watch: Watch, dispatcher: Dispatcher) -> None:
+    def __init__(self, watch: Watch, dispatcher: Dispatcher, unfinished: Unfinished) -> None:
         self._watch = watch
         self._dispatcher = dispatcher
+        self._unfinished = unfinished
         self._shown: tuple[Any, ...] | None = None
         self._ended = False
 
@@ -187,17 +152,37 @@ class TaskSnapshots:
         return self
 
     async def __anext__(self) -> GenerationTask:
-        if self._ended:
-            raise StopAsyncIteration
-        while True:
+        while not self._ended:
             verdict = await next_look(self._watch, self._dispatcher)
-            self._ended = verdict is not None
-            if isinstance(verdict, ToapisError):
-                raise verdict.about(task=self._watch.last).about(task_id=self._watch.asked_id)
+            if verdict is not None:
+                self._end(verdict)
             task = verdict or self._watch.last
+            if isinstance(task, ToapisError):
+                raise task
             if task is not None and (self._ended or _visible(task) != self._shown):
                 self._shown = _visible(task)
                 return task
+        raise StopAsyncIteration
+
+    def _end(self, verdict: Verdict) -> None:
+        self._ended = True
+        if isinstance(verdict, GenerationTask):
+            self._unfinished.settle(self._watch.asked_id, verdict)
+        else:
+            verdict.about(task=self._watch.last).about(task_id=self._watch.asked_id)
+        _announce(self._dispatcher, self._watch, verdict, None)
+
+
+def _announce(dispatcher: Dispatcher, watch: Watch | None, verdict: Verdict, submission: Submission | None) -> None:
+    refused = submission is not None and not submission.may_be_paid
+    task = verdict if isinstance(verdict, GenerationTask) else verdict.task
+    announce_end(
+        dispatcher,
+        watch,
+        state_of(verdict, refused=refused),
+        task_id=task.id if task else None,
+        client_business_id=submission.client_business_id if submission else task.client_business_id if task else None,
+    )
 
 
 def _visible(task: GenerationTask) -> tuple[Any, ...]:

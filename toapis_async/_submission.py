@@ -29,6 +29,7 @@ _logger = logging.getLogger("toapis_async")
 
 POST_SECONDS: Final = 60.0  # the longest one paid attempt may take
 SHIELD_SECONDS: Final = POST_SECONDS + 15.0
+_SAFE_ID_LENGTH: Final = 96
 _ID_ALPHABET: Final = string.ascii_lowercase + string.digits
 
 
@@ -146,6 +147,13 @@ class Submitter:
             ])
         submission = Submission(request, on_change)
         if own_id is not None:
+            if len(own_id) > _SAFE_ID_LENGTH:
+                _logger.warning(
+                    "client_business_id: %r is longer than %d characters, beyond which no client is known to have"
+                    " looked a task up",
+                    own_id,
+                    _SAFE_ID_LENGTH,
+                )
             self._claimed.add(short_digest(own_id))
         return submission
 
@@ -185,7 +193,12 @@ class Submitter:
         submission.reply = await self._dispatcher.submit(attempt, submission.attempts, give_way=give_way)
 
     async def wait_idle(self) -> None:
-        """Wait, at most `SHIELD_SECONDS`, until no paid request is on its way."""
+        """Wait, at most `SHIELD_SECONDS`, until no paid request is on its way; a cancellation waits likewise."""
+        if self._posting:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._until_idle)
+
+    async def _until_idle(self) -> None:
         with anyio.move_on_after(SHIELD_SECONDS, shield=True):
             while self._posting:
                 await self._idle.wait()

@@ -19,15 +19,17 @@ from ._schedule.backoff import Backoff
 from ._submission import Submission
 from .errors import (
     AuthenticationError,
+    GenerationFailed,
     NotFoundError,
     PermissionDeniedError,
     PollDeadlineExceeded,
     ResultMissingError,
     SubmissionUnknown,
     ToapisError,
+    TransportError,
 )
 from .instrumentation import TaskEnded
-from .models import GenerationTask, JobState, TaskKind
+from .models import GenerationTask, JobState, TaskKind, TaskStatus
 
 _VISIBLE_WITHIN: Final = 30.0  # seconds after acceptance for which "no such task" means "not visible yet"
 _DELIVERABLE_WITHIN: Final = 60.0  # seconds for which a completed task may have no URL yet
@@ -148,6 +150,8 @@ class Watch:
         self._denials = 0
         if not isinstance(error, NotFoundError):
             self._silences += 1
+            if isinstance(error, TransportError) and error.closed:
+                return self.expire() if self.origin is Origin.LOST else error
             return None
         if self.last is not None or self.origin is Origin.LOST:
             return None
@@ -163,10 +167,19 @@ class Watch:
         return error if lasting and self.origin is not Origin.LOST else None
 
 
+def state_of(verdict: Verdict, *, refused: bool) -> JobState:
+    """Return the state in which a job ends; `refused` says that it certainly was not accepted."""
+    if isinstance(verdict, GenerationTask):
+        return JobState.FAILED if verdict.status is TaskStatus.FAILED else JobState.COMPLETED
+    if refused or isinstance(verdict, GenerationFailed):
+        return JobState.FAILED
+    return JobState.TIMED_OUT if isinstance(verdict, PollDeadlineExceeded) else JobState.UNRESOLVED
+
+
 def announce_end(
     dispatcher: Dispatcher, watch: Watch | None, state: JobState, *, task_id: str | None, client_business_id: str | None
 ) -> None:
-    """Tell the observers that a wait ended; `watch` is None where the first answer was the last."""
+    """Tell the observers of an end; `watch` is None where there was nothing to wait for."""
     if dispatcher.announce:
         dispatcher.announce(
             TaskEnded(

@@ -23,7 +23,7 @@ def _rebuild(cls: type[ToapisError], args: tuple[Any, ...], state: dict[str, Any
 class ToapisError(Exception):
     """Base of every error this package raises about the service, a task or a batch."""
 
-    _hint = ""  # how to go on; `{id}` is the handle
+    _hint = "Wait for the task again with session.wait({id})"  # how to go on; `{id}` is the handle
 
     def __init__(
         self,
@@ -84,10 +84,12 @@ class ToapisError(Exception):
 class TransportError(ToapisError):
     """No usable answer came over the wire: name resolution, connection, TLS, timeout, broken response."""
 
-    def __init__(self, message: str, *, sent: bool, **handle: Any) -> None:
+    def __init__(self, message: str, *, sent: bool, closed: bool = False, **handle: Any) -> None:
         super().__init__(message, **handle)
         self.sent = sent
         """False if the request certainly did not reach the service."""
+        self.closed = closed
+        """True if no request can be sent any more, because the HTTP session was closed."""
 
 
 class DecodeError(ToapisError):
@@ -152,7 +154,7 @@ class PermissionDeniedError(ApiError):
 class NotFoundError(ApiError):
     """The service knows no such task (HTTP 404, or 400 `task_not_exist`)."""
 
-    _hint = "If it was accepted, it can still be asked for with session.wait({id})"
+    _hint = "If it was accepted, wait for it again with session.wait({id})"
 
 
 class ContentRejectedError(ApiError):
@@ -174,6 +176,7 @@ class ServerError(ApiError):
 class GenerationFailed(ToapisError):
     """The service ended the task without a picture. `task` is its last snapshot."""
 
+    _hint = ""
     task: GenerationTask  # pyright: ignore[reportIncompatibleVariableOverride] - always set
 
     def __init__(self, task: GenerationTask) -> None:
@@ -212,7 +215,6 @@ class SubmissionUnknown(ToapisError):
 class ResultMissingError(ToapisError):
     """The service says the task is completed but gives no URL; `task.raw` holds its whole answer."""
 
-    _hint = "Ask again with session.wait({id})"
     task: GenerationTask  # pyright: ignore[reportIncompatibleVariableOverride] - always set
 
     def __init__(self, task: GenerationTask) -> None:
@@ -246,8 +248,6 @@ class RequestValidationError(ToapisError, ValueError):
 
 class BatchClosed(ToapisError):
     """The batch takes or delivers nothing more; `batch.unfinished` names what it left running."""
-
-    _hint = "It can be waited for with session.wait({id})"
 
 
 class MissingApiKeyError(ToapisError):

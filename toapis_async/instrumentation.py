@@ -62,15 +62,15 @@ class SubmissionAmbiguous:
 
 @frozen(kw_only=True)
 class TaskEnded:
-    """A wait ended, in a batch or a single call."""
+    """A job of a batch or a single call ended. What was refused before anything was sent has no event."""
 
     state: JobState
     task_id: str | None
     client_business_id: str | None
     looks: int
-    """Status queries this wait cost."""
+    """Status queries the wait cost."""
     seconds: float
-    """From acceptance or attaching to the end."""
+    """From acceptance or attaching to the end; 0 where there was nothing to wait for."""
 
 
 Event: TypeAlias = RequestFinished | Throttled | TaskAccepted | SubmissionAmbiguous | TaskEnded

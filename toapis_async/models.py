@@ -47,8 +47,15 @@ class JobState(enum.StrEnum):
     """Whether it was accepted, or where its result is, could not be found out."""
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(cast(Sequence[Any], value)) if isinstance(value, list | tuple) else value
+def _as_urls(value: Any) -> Any:
+    return tuple(map(_unwrapped, cast(Sequence[Any], value))) if isinstance(value, list | tuple) else value
+
+
+def _unwrapped(image: Any) -> Any:
+    """Take the URL out of `{"url": ...}`, as some of the service's pages write it."""
+    item: object = image
+    is_item = isinstance(item, Mapping) and list(cast(Mapping[str, Any], item)) == ["url"]
+    return image["url"] if is_item else image
 
 
 def _as_dict(value: Any) -> Any:
@@ -69,7 +76,7 @@ class ImageRequest:
     n: int | None = field(default=None, kw_only=True)
     """Number of pictures, the service's default is 1; the Grok models take 1, 2 or 4. The price is charged
     for each picture when the request is accepted."""
-    images: Sequence[str] = field(default=(), converter=_as_tuple, kw_only=True)
+    images: Sequence[str] = field(default=(), converter=_as_urls, kw_only=True)
     """Reference pictures for image-to-image, as http(s) URLs the service can reach; at most 5 for the Grok
     models. Base64 and data URIs are refused by the service since 2026."""
     client_business_id: str | None = field(default=None, kw_only=True)
@@ -161,8 +168,8 @@ class UnfinishedTask:
     `await session.wait(unfinished.resume_id)` goes on with it, in this process or another.
     """
 
-    request: ImageRequest | None
-    client_business_id: str | None
+    request: ImageRequest
+    client_business_id: str
     task_id: str | None
     """None while the service's answer to the paid request is not known."""
     state: JobState
@@ -170,4 +177,4 @@ class UnfinishedTask:
     @property
     def resume_id(self) -> str:
         """What to hand to `ToapisSession.wait` or `Batch.attach`."""
-        return self.task_id or self.client_business_id or ""
+        return self.task_id or self.client_business_id

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import aiohttp
 import anyio
 import pytest
 
@@ -32,6 +31,7 @@ from toapis_async import (
     ToapisSession,
     Unresolved,
 )
+from toapis_async._batch.job import JobRecord
 from toapis_async.testing import FAIL_MARKER, REJECT_MARKER, Fault, Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -630,22 +630,6 @@ async def test_a_worker_that_is_killed_is_told(session: ToapisSession, worker: s
             await anyio.sleep(100)
 
 
-async def test_a_lent_connector_that_closes_ends_no_wait_silently(sim: Simulator) -> None:
-    http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
-    async with ToapisSession(sim.api_key, base_url=sim.base_url, http=http) as session:
-        tasks = [await session.submit(request) for request in foxes(3)]
-        sim.add_fault(faults.hang(when="before", kind="query"))
-        async with session.open_batch(poll=Backoff(deadline=60)) as batch:
-            for task in tasks:
-                batch.attach(task.id)
-            await sim.wait_for_requests("query", 1)
-            await anyio.sleep(1)
-            await http.close()
-            with anyio.fail_after(1000):
-                outcomes = [outcome async for outcome in batch]
-    assert [type(outcome) for outcome in outcomes] == [TimedOut] * 3
-
-
 @pytest.mark.parametrize("steps", range(8))
 async def test_a_batch_that_is_being_drained_takes_nothing_more(
     session: ToapisSession, sim: Simulator, steps: int
@@ -785,7 +769,7 @@ async def test_nothing_delays_a_deadline(session: ToapisSession, sim: Simulator,
 
 async def test_one_busy_model_does_not_hold_up_the_others(sim: Simulator) -> None:
     sim.add_fault(faults.throttle(1, kind="submit", match=lambda subject: subject.model == "busy", times=None))
-    retry = RetryPolicy(max_throttle=100)
+    retry = RetryPolicy(max_throttle=200)
     async with ToapisSession(sim.api_key, base_url=sim.base_url, retry=retry) as session:
         started = anyio.current_time()
         async with session.open_batch() as batch:
@@ -794,7 +778,7 @@ async def test_one_busy_model_does_not_hold_up_the_others(sim: Simulator) -> Non
             last = [batch.submit(request) for request in foxes(3)]
             for job in last:
                 assert isinstance(await job.wait(), Completed | Failed)
-            assert anyio.current_time() - started < 100
+            assert anyio.current_time() - started < 200
             refused = [outcome async for outcome in batch if outcome.key not in {job.key for job in last}]
     assert len(refused) == 40
     assert {type(outcome.error).__name__ for outcome in refused if isinstance(outcome, Failed)} == {"RateLimitedError"}
@@ -833,5 +817,5 @@ async def test_a_storm_of_refusals_passes_and_everybody_finishes() -> None:
 
 
 def test_a_job_shows_itself() -> None:
-    job = Job("blue", 0, on_received=lambda _: None, task_id="tsk_1")
+    job = JobRecord("blue", 0, on_received=lambda _: None, task_id="tsk_1")
     assert repr(job) == "<Job 'blue' queued task_id='tsk_1'>"

@@ -189,10 +189,12 @@ def test_the_asked_id_stands_in_for_a_missing_one() -> None:
     assert decode({"status": "in_progress"}, asked_id="order-7").id == "order-7"
 
 
-def test_only_the_first_of_two_glued_values_counts() -> None:
+def test_only_the_first_of_two_glued_values_counts(caplog: pytest.LogCaptureFixture) -> None:
     task = decode(b'{"id":"t","status":"in_progress","progress":10}' + PANIC.encode())
     assert task.status is TaskStatus.IN_PROGRESS
     assert task.progress == 10
+    (warning,) = caplog.records
+    assert f"{len(PANIC)} characters were ignored" in warning.getMessage()
 
 
 def test_milliseconds_are_recognised() -> None:

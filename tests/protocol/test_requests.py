@@ -48,6 +48,12 @@ def test_everything_set_is_sent() -> None:
     }
 
 
+def test_a_reference_may_be_written_as_the_service_does_and_is_sent_as_text() -> None:
+    request = ImageRequest("fox", images=[{"url": "https://a/1.png"}, "https://a/2.png"])
+    assert validate(request) is request
+    assert sent(request)["image_urls"] == ["https://a/1.png", "https://a/2.png"]
+
+
 def test_a_request_does_not_change_when_its_parts_do() -> None:
     metadata = {"seed": 1}
     images = ["https://a/1.png"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal, TypeAlias
 
@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 from .._http.dispatch import Dispatcher
 from .._schedule.backoff import Backoff
 from .._submission import Submitter
+from .._unfinished import Unfinished
 from .._watch import Origin, Watch
 from ..errors import BatchClosed, RequestValidationError
 from ..models import ImageRequest, JobState, TaskKind
@@ -21,7 +22,7 @@ from ..outcomes import Failed, Outcome
 from .board import BatchProgress, Board
 from .groups import simplest
 from .items import Keys, RequestSource, check_source, split_item
-from .job import Job
+from .job import Job, JobRecord
 from .stages import Stages
 
 _logger = logging.getLogger("toapis_async")
@@ -52,8 +53,10 @@ class Batch(AsyncContextManagerMixin):
         submitter: Submitter,
         dispatcher: Dispatcher,
         schedule: Backoff,
+        unfinished: Unfinished,
         max_in_flight: int,
         on_exit: OnExit,
+        on_job: Callable[[JobRecord], None] | None = None,
     ) -> None:
         if isinstance(max_in_flight, bool) or max_in_flight < 1:
             raise ValueError(f"max_in_flight: {max_in_flight!r} is not 1 or more")
@@ -65,8 +68,9 @@ class Batch(AsyncContextManagerMixin):
         self._dispatcher = dispatcher
         self._schedule = schedule
         self._on_exit = on_exit
+        self._on_job = on_job
         self._board = Board(max_in_flight)
-        self._stages = Stages(self._board, submitter, dispatcher, schedule)
+        self._stages = Stages(self._board, submitter, dispatcher, schedule, unfinished)
         self._keys = Keys()
         self._arrived = 0
         self._used = self._entered = False
@@ -151,7 +155,20 @@ class Batch(AsyncContextManagerMixin):
         return self
 
     async def __anext__(self) -> Outcome:
-        outcome = (await self.next_job()).outcome
+        self._check_entered(ended_too=False)
+        await checkpoint()  # a full board must not starve the event loop
+        board = self._board
+        while not board.ready or board.ended:
+            if board.ended:
+                raise BatchClosed("The batch was left; batch.unfinished has the jobs nobody received")
+            if board.exhausted:
+                if board.closed_by is None:
+                    raise StopAsyncIteration
+                self._error_raised = True
+                raise board.closed_by
+            await board.news.wait()
+        # Taken in the step that returns it: a cancellation finds it either still here or delivered.
+        outcome = board.hand_out().outcome
         assert outcome is not None
         return outcome
 
@@ -213,7 +230,7 @@ class Batch(AsyncContextManagerMixin):
                 await self._board.news.wait()
 
     def _leave(self) -> None:
-        left = self.unfinished
+        left = tuple(self._board.jobs)
         for job in left:
             if job.submission is not None:
                 self._submitter.release(job.submission)
@@ -223,31 +240,16 @@ class Batch(AsyncContextManagerMixin):
             return
         states = [job.state for job in left]
         counts = ", ".join(f"{states.count(state)} {state}" for state in JobState if state in states)
-        _logger.warning(
-            "Left a batch with %d unfinished jobs (%s). They are in batch.unfinished; those that were accepted go on"
-            " at the service: resume with session.wait(job.task_id or job.client_business_id)",
-            len(left),
-            counts,
-        )
+        hint = ""
+        if any(state is not JobState.QUEUED for state in states):
+            hint = (
+                "; what was sent goes on at the service, session.wait(job.task_id or job.client_business_id) resumes it"
+            )
+        if JobState.QUEUED in states:
+            hint += "; what is queued was never sent"
+        _logger.warning("Left a batch with %d jobs in batch.unfinished (%s)%s", len(left), counts, hint)
 
     # -- inside
-
-    async def next_job(self) -> Job:
-        """Like `__anext__`, but the job and not only its outcome."""
-        self._check_entered(ended_too=False)
-        await checkpoint()  # a full board must not starve the event loop
-        board = self._board
-        while not board.ready or board.ended:
-            if board.ended:
-                raise BatchClosed("The batch was left; batch.unfinished has the jobs nobody received")
-            if board.exhausted:
-                if board.closed_by is None:
-                    raise StopAsyncIteration
-                self._error_raised = True
-                raise board.closed_by
-            await board.news.wait()
-        # Taken in the step that returns it: a cancellation finds it either still here or delivered.
-        return board.hand_out()
 
     def _check_entered(self, *, ended_too: bool = True) -> None:
         if not self._entered:
@@ -262,12 +264,15 @@ class Batch(AsyncContextManagerMixin):
         if self._stages.stopping:
             raise BatchClosed("The batch is being left and sends nothing more")
 
-    def _new_job(self, key: str | None, *, task_id: str | None = None, kind: TaskKind = "image") -> Job:
+    def _new_job(self, key: str | None, *, task_id: str | None = None, kind: TaskKind = "image") -> JobRecord:
         self._arrived += 1
         name = self._keys.next_free() if key is None else key
-        return Job(name, self._arrived - 1, on_received=self._board.received, task_id=task_id, kind=kind)
+        job = JobRecord(name, self._arrived - 1, on_received=self._board.received, task_id=task_id, kind=kind)
+        if self._on_job:
+            self._on_job(job)
+        return job
 
-    def _add_submission(self, job: Job, request: ImageRequest) -> None:
+    def _add_submission(self, job: JobRecord, request: ImageRequest) -> None:
         job.submission = self._submitter.intend(request, on_change=lambda state: self._board.move(job, state))
         self._keys.use(job.key)
         self._board.add(job)
@@ -286,7 +291,7 @@ class Batch(AsyncContextManagerMixin):
         except RequestValidationError as error:
             self._fail_item(job, request, error)
 
-    def _fail_item(self, job: Job, request: Any, error: RequestValidationError) -> None:
+    def _fail_item(self, job: JobRecord, request: Any, error: RequestValidationError) -> None:
         known = request if isinstance(request, ImageRequest) else None
         self._keys.use(job.key)
         self._board.add(job)

@@ -14,7 +14,7 @@ from attrs import frozen
 from .._submission import Submission
 from ..models import JobState
 from ..outcomes import Outcome
-from .job import Job
+from .job import JobRecord
 
 
 @frozen(kw_only=True)
@@ -64,11 +64,11 @@ class Board:
 
     def __init__(self, max_in_flight: int) -> None:
         self.max_in_flight: Final = max_in_flight
-        self.queue: deque[Job] = deque()
+        self.queue: deque[JobRecord] = deque()
         """Jobs that wait to be sent."""
-        self.ready: deque[Job] = deque()
+        self.ready: deque[JobRecord] = deque()
         """Jobs with an outcome that the iterator has not handed out."""
-        self.jobs: dict[Job, None] = {}
+        self.jobs: dict[JobRecord, None] = {}
         """Every job whose outcome nobody received, in order of arrival."""
         self.news = Signal()
         """For consumers: something ended, or nothing more will."""
@@ -87,17 +87,17 @@ class Board:
 
     # -- intake
 
-    def add(self, job: Job) -> None:
+    def add(self, job: JobRecord) -> None:
         """Take a new job into the books."""
         self.jobs[job] = None
         self._counts[job.state] += 1
 
-    def enqueue(self, job: Job) -> None:
+    def enqueue(self, job: JobRecord) -> None:
         """Let a job wait for being sent."""
         self.queue.append(job)
         self.work.notify()
 
-    def requeue(self, job: Job, *, last: bool = False) -> None:
+    def requeue(self, job: JobRecord, *, last: bool = False) -> None:
         """Put a job that was not accepted back to the head of the queue, or to its end to let others try."""
         self._sending -= 1
         (self.queue.append if last else self.queue.appendleft)(job)
@@ -106,14 +106,14 @@ class Board:
         self.work.notify()
         self.news.notify()  # it may have been the last one on its way
 
-    def take_doubtful(self) -> list[tuple[Job, Submission]]:
+    def take_doubtful(self) -> list[tuple[JobRecord, Submission]]:
         """Take out of the queue what was sent before and may have been accepted then."""
         doubtful = [(job, job.submission) for job in self.queue if job.submission and job.submission.doubtful]
         for job, _ in doubtful:
             self.queue.remove(job)
         return doubtful
 
-    def next_to_send(self) -> Job | None:
+    def next_to_send(self) -> JobRecord | None:
         """Take a job out of the queue if a slot is free."""
         if not self.queue or self._sending >= self.max_in_flight:
             return None
@@ -143,35 +143,35 @@ class Board:
 
     # -- progress
 
-    def move(self, job: Job, state: JobState) -> None:
+    def move(self, job: JobRecord, state: JobState) -> None:
         """Note where a job stands."""
         self._counts[job.state] -= 1
         self._counts[state] += 1
         job.state = state
 
-    def finish(self, job: Job, outcome: Outcome) -> None:
+    def finish(self, job: JobRecord, outcome: Outcome) -> None:
         """Note how a job ended and offer the outcome."""
         if job.submission is not None:
             self._sending -= 1
         self._offer(job, outcome)
         self.work.notify()
 
-    def finish_unsent(self, job: Job, outcome: Outcome) -> None:
+    def finish_unsent(self, job: JobRecord, outcome: Outcome) -> None:
         """Offer the outcome of a job that never came to be sent."""
         self._offer(job, outcome)
 
-    def _offer(self, job: Job, outcome: Outcome) -> None:
+    def _offer(self, job: JobRecord, outcome: Outcome) -> None:
         self.move(job, outcome.state)
         job.finish(outcome)
         self.ready.append(job)
         self.news.notify()
         self.room.notify()
 
-    def received(self, job: Job) -> None:
+    def received(self, job: JobRecord) -> None:
         """Note that somebody has the job's outcome."""
         self.jobs.pop(job, None)
 
-    def hand_out(self) -> Job:
+    def hand_out(self) -> JobRecord:
         """Take the next finished job for a consumer."""
         job = self.ready.popleft()
         self.received(job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
 from .._submission import short_digest
@@ -17,9 +17,11 @@ def check_source(source: Any) -> None:
     """Refuse what cannot be a source of requests.
 
     Raises:
-        TypeError: it is not iterable, or it is one text or one request.
+        TypeError: it is not iterable, or it is one text, one request or a mapping.
 
     """
+    if isinstance(source, Mapping):
+        raise TypeError("requests: a mapping gives only its keys, pass its .items()")
     if isinstance(source, str | bytes | ImageRequest) or not isinstance(source, Iterable | AsyncIterable):
         raise TypeError(f"requests: expected an iterable or async iterable of requests, got {type(source).__name__}")
 

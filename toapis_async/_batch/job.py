@@ -1,76 +1,52 @@
-"""One request or attached task of a batch, from submit to outcome."""
+"""One request or attached task of a batch, from submit to outcome: as users see it, and as the batch keeps it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import anyio
 
 from .._submission import Submission
-from ..errors import BatchClosed, GenerationFailed, PollDeadlineExceeded, ToapisError
+from .._watch import Watch, state_of
+from ..errors import BatchClosed, GenerationFailed, ToapisError
 from ..models import GenerationTask, ImageRequest, JobState, TaskKind, TaskStatus
 from ..outcomes import Completed, Failed, Outcome, TimedOut, Unresolved
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from .._watch import Watch
-
-
-class Job:
+class Job(ABC):
     """A handle on one item of a batch. Made by `Batch.submit` and `Batch.attach`; compares by identity."""
 
-    __slots__ = (
-        "_closed_by", "_done", "_given_id", "_on_received", "_outcome", "key", "kind", "number", "state",
-        "submission", "watch",
-    )  # fmt: skip
+    __slots__ = ("key", "kind", "state")
 
-    def __init__(
-        self,
-        key: str,
-        number: int,
-        *,
-        on_received: Callable[[Job], None],
-        task_id: str | None = None,
-        kind: TaskKind = "image",
-    ) -> None:
-        self.key = key
-        """Yours, or the job's running number in the batch as text."""
-        self.kind: TaskKind = kind
-        self.state = JobState.QUEUED
-        """Where the job stands now."""
-        self.number = number
-        self.submission: Submission | None = None
-        self.watch: Watch | None = None
-        self._given_id = task_id
-        self._on_received = on_received
-        self._outcome: Outcome | None = None
-        self._closed_by: ToapisError | Exception | None = None
-        self._done: anyio.Event | None = None
-
-    def __repr__(self) -> str:
-        return f"<Job {self.key!r} {self.state} task_id={self.task_id!r}>"
+    key: str
+    """Yours, or the job's running number in the batch as text."""
+    kind: TaskKind
+    state: JobState
+    """Where the job stands now."""
 
     @property
+    @abstractmethod
     def request(self) -> ImageRequest | None:
         """What was asked for; None for an attached task."""
-        return self.submission.request if self.submission else None
 
     @property
+    @abstractmethod
     def task_id(self) -> str | None:
-        """The service's id, once it is known."""
-        return self.submission.task_id if self.submission else self._given_id
+        """The service's id, once it is known; until then the id by which the task was attached."""
 
     @property
+    @abstractmethod
     def client_business_id(self) -> str | None:
-        """The id sent with the paid request; None for an attached task."""
-        return self.submission.client_business_id if self.submission else None
+        """The id sent with the paid request; of an attached task, what the service says."""
 
     @property
+    @abstractmethod
     def outcome(self) -> Outcome | None:
         """How the job ended; None while it has not."""
-        return self._outcome
 
+    @abstractmethod
     async def wait(self) -> Outcome:
         """Wait for the outcome without taking it from the batch's iterator.
 
@@ -81,6 +57,67 @@ class Job:
             Exception: the error that closed the batch's intake before this job was sent.
 
         """
+
+
+class JobRecord(Job):
+    """The batch's side of a job."""
+
+    __slots__ = ("_closed_by", "_done", "_given_id", "_on_received", "_outcome", "number", "submission", "watch")
+
+    def __init__(
+        self,
+        key: str,
+        number: int,
+        *,
+        on_received: Callable[[JobRecord], None],
+        task_id: str | None = None,
+        kind: TaskKind = "image",
+    ) -> None:
+        self.key = key
+        self.kind = kind
+        self.state = JobState.QUEUED
+        self.number = number
+        self.submission: Submission | None = None
+        self.watch: Watch | None = None
+        self._given_id = task_id
+        self._on_received = on_received
+        self._outcome: Outcome | None = None
+        self._closed_by: Exception | None = None
+        self._done: anyio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.key!r} {self.state} task_id={self.task_id!r}>"
+
+    @property
+    def request(self) -> ImageRequest | None:
+        """See `Job.request`."""
+        return self.submission.request if self.submission else None
+
+    @property
+    def task_id(self) -> str | None:
+        """See `Job.task_id`."""
+        if self.submission:
+            return self.submission.task_id
+        if self._outcome:
+            return self._outcome.task_id
+        return self.watch.last.id if self.watch and self.watch.last else self._given_id
+
+    @property
+    def client_business_id(self) -> str | None:
+        """See `Job.client_business_id`."""
+        if self.submission:
+            return self.submission.client_business_id
+        if self._outcome:
+            return self._outcome.client_business_id
+        return self.watch.last.client_business_id if self.watch and self.watch.last else None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """See `Job.outcome`."""
+        return self._outcome
+
+    async def wait(self) -> Outcome:
+        """See `Job.wait`."""
         while self._outcome is None:
             if self._closed_by is not None:
                 raise self._closed_by
@@ -95,19 +132,13 @@ class Job:
         self.watch = None
         if self.submission is not None:
             self.submission.on_change = None  # it refers back to the job: without the cycle, memory is freed at once
-        self.wake()
+        self._wake()
 
     def close(self, error: Exception) -> None:
         """Say why there will be no outcome; the first reason counts."""
         if self._outcome is None and self._closed_by is None:
             self._closed_by = error
-            self.wake()
-
-    def wake(self) -> None:
-        """Wake who waits."""
-        if self._done is not None:
-            self._done.set()
-            self._done = None
+            self._wake()
 
     def closed_error(self) -> BatchClosed:
         """Return the error for leaving the batch before this job's end."""
@@ -120,11 +151,22 @@ class Job:
             task=self.watch.last if self.watch else None,
         )
 
+    def _wake(self) -> None:
+        if self._done is not None:
+            self._done.set()
+            self._done = None
 
-def outcome_of(job: Job, verdict: GenerationTask | ToapisError, *, refused: bool = False) -> Outcome:
+
+_NOT_COMPLETED: Final[Mapping[JobState, type[Failed | TimedOut | Unresolved]]] = {
+    kind.state: kind for kind in (Failed, TimedOut, Unresolved)
+}
+
+
+def outcome_of(job: JobRecord, verdict: GenerationTask | ToapisError, *, refused: bool = False) -> Outcome:
     """Turn the end of a wait, or a certain refusal, into the outcome."""
     last = verdict if isinstance(verdict, GenerationTask) else verdict.task or (job.watch.last if job.watch else None)
-    task_id = job.task_id or (last.id if last else None)
+    # Found by its client_business_id, an attached task has an id of its own; a submission knows its ids best.
+    task_id = last.id if last and not job.submission else job.task_id or (last.id if last else None)
     business_id = job.client_business_id or (last.client_business_id if last else None)
     if isinstance(verdict, GenerationTask) and verdict.status is TaskStatus.COMPLETED:
         return Completed(
@@ -134,11 +176,6 @@ def outcome_of(job: Job, verdict: GenerationTask | ToapisError, *, refused: bool
     if not refused:
         model = job.request.model if job.request else None
         error.about(task_id=task_id, client_business_id=business_id, model=model, task=last)
-    kind: type[Failed | TimedOut | Unresolved] = Unresolved
-    if refused or isinstance(error, GenerationFailed):
-        kind = Failed
-    elif isinstance(error, PollDeadlineExceeded):
-        kind = TimedOut
-    return kind(
+    return _NOT_COMPLETED[state_of(error, refused=refused)](
         key=job.key, request=job.request, task_id=task_id, client_business_id=business_id, error=error, task=last
     )

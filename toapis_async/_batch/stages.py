@@ -22,11 +22,13 @@ from .._protocol.failures import closes_intake
 from .._protocol.lifecycle import is_end
 from .._schedule.backoff import Backoff
 from .._submission import Submission, Submitter
+from .._unfinished import Unfinished
 from .._watch import Verdict, Watch, announce_end, look, watch_submission
 from ..errors import BatchClosed
 from ..models import GenerationTask, JobState
+from ..outcomes import Outcome
 from .board import Board, Signal
-from .job import Job, outcome_of
+from .job import JobRecord, outcome_of
 
 _logger = logging.getLogger("toapis_async")
 
@@ -40,12 +42,20 @@ _CLOSE_SOURCE_SECONDS: Final = 5.0
 class Stages:
     """The worker pools of one batch."""
 
-    def __init__(self, board: Board, submitter: Submitter, dispatcher: Dispatcher, schedule: Backoff) -> None:
+    def __init__(
+        self,
+        board: Board,
+        submitter: Submitter,
+        dispatcher: Dispatcher,
+        schedule: Backoff,
+        unfinished: Unfinished,
+    ) -> None:
         self._board = board
         self._submitter = submitter
+        self._unfinished = unfinished
         self._dispatcher = dispatcher
         self._schedule = schedule
-        self._heap: list[tuple[float, int, Job]] = []
+        self._heap: list[tuple[float, int, JobRecord]] = []
         self._sooner = Signal()
         self._sender_turn = anyio.Lock()
         self._looker_turn = anyio.Lock()
@@ -95,14 +105,16 @@ class Stages:
         self._intake.cancel_scope.cancel()
         for job, submission in self._board.take_doubtful():
             error = submission.unknown(BatchClosed("the batch sends nothing more"))
-            self._board.finish_unsent(job, outcome_of(job, error))
+            outcome = outcome_of(job, error)
+            self._board.finish_unsent(job, outcome)
+            self._announce(outcome, None)
 
     def close_intake(self, error: Exception) -> None:
         """Stop the intake because of an error that is raised when everything running is delivered."""
         self._board.close(error)
         self.stop_intake()
 
-    def watch(self, job: Job, watch: Watch) -> None:
+    def watch(self, job: JobRecord, watch: Watch) -> None:
         """Let a job wait for its end."""
         job.watch = watch
         self._push(job, watch)
@@ -161,7 +173,7 @@ class Stages:
                 # Also when cancelled: the record, not the return, says what was paid for.
                 self._after_paying(job, submission)
 
-    def _after_paying(self, job: Job, submission: Submission) -> None:
+    def _after_paying(self, job: JobRecord, submission: Submission) -> None:
         reply = submission.reply
         if isinstance(reply, Rejected):
             self._rejected(job, submission, reply)
@@ -172,7 +184,7 @@ class Stages:
         else:
             self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
 
-    def _rejected(self, job: Job, submission: Submission, reply: Rejected) -> None:
+    def _rejected(self, job: JobRecord, submission: Submission, reply: Rejected) -> None:
         closing = closes_intake(reply.error)
         if submission.doubtful:
             self._end(job, submission.unknown(reply.error))
@@ -181,13 +193,13 @@ class Stages:
             self._board.requeue(job)
         else:
             self._submitter.release(submission)
-            self._board.finish(job, outcome_of(job, submission.complete_error(reply.error), refused=True))
+            self._end(job, submission.complete_error(reply.error), refused=True)
         if closing:
             self.close_intake(reply.error)
 
     # -- waiting
 
-    def _push(self, job: Job, watch: Watch) -> None:
+    def _push(self, job: JobRecord, watch: Watch) -> None:
         heapq.heappush(self._heap, (watch.due, job.number, job))
         if self._heap[0][2] is job:
             self._sooner.notify()
@@ -204,7 +216,7 @@ class Stages:
             else:
                 self._after_waiting(job, verdict)
 
-    async def _next_due(self) -> Job:
+    async def _next_due(self) -> JobRecord:
         while True:
             if not self._heap:
                 await self._sooner.wait()
@@ -215,7 +227,7 @@ class Stages:
             with anyio.move_on_after(max(delay, _SHORTEST_SLEEP)):
                 await self._sooner.wait()
 
-    def _after_waiting(self, job: Job, verdict: Verdict) -> None:
+    def _after_waiting(self, job: JobRecord, verdict: Verdict) -> None:
         submission = job.submission
         if submission is not None and submission.task is None:
             if isinstance(verdict, GenerationTask):
@@ -228,14 +240,19 @@ class Stages:
                 return
         self._end(job, verdict)
 
-    def _end(self, job: Job, verdict: Verdict) -> None:
+    def _end(self, job: JobRecord, verdict: Verdict, *, refused: bool = False) -> None:
         watch = job.watch
-        outcome = outcome_of(job, verdict)
+        outcome = outcome_of(job, verdict, refused=refused)
         self._board.finish(job, outcome)
+        if watch is not None and isinstance(verdict, GenerationTask):
+            self._unfinished.settle(watch.asked_id, verdict)
+        self._announce(outcome, watch)
+
+    def _announce(self, outcome: Outcome, watch: Watch | None) -> None:
         announce_end(
             self._dispatcher,
             watch,
-            job.state,
+            outcome.state,
             task_id=outcome.task_id,
             client_business_id=outcome.client_business_id,
         )

@@ -58,6 +58,9 @@ class Downloader:
 
     async def save(self, task: GenerationTask, directory: Path, *, overwrite: bool) -> tuple[Path, ...]:
         """See `ToapisSession.download`."""
+        if not task.images:
+            reason = f"the task has none (its status is {task.raw_status or task.status!r})"
+            raise DownloadError("", reason).about(task=task)
         stem = safe_stem(task.id)
         files: list[Path] = []
         for index, image in enumerate(task.images):
@@ -147,7 +150,11 @@ def _decode_data_uri(url: str) -> bytes:
 
 
 def _find(directory: Path, stem: str) -> Path | None:
-    return next((path for e in EXTENSIONS if (path := directory / f"{stem}{e}").exists()), None)
+    for path in (directory / f"{stem}{extension}" for extension in EXTENSIONS):
+        with suppress(FileNotFoundError):
+            if path.stat().st_size:
+                return path
+    return None
 
 
 class _Part:
@@ -180,6 +187,9 @@ class _Part:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+        for other in EXTENSIONS:  # one picture, one file: an earlier one may have been of another kind
+            if other != extension:
+                (self._directory / f"{self._stem}{other}").unlink(missing_ok=True)
         return self._path.replace(self._directory / f"{self._stem}{extension}")
 
     def discard(self) -> None:

@@ -128,7 +128,7 @@ class Dispatcher:
             reply = await attempt()
             if isinstance(reply, TransportError):
                 attempts.failures += 1
-                if attempts.failures >= self.retry.attempts:
+                if attempts.failures >= self.retry.attempts or reply.closed:
                     return Rejected(error=reply)
                 await anyio.sleep(self.retry.backoff.wait(attempts.failures - 1, self.random))
             elif isinstance(reply, Refused):
@@ -189,7 +189,7 @@ class Dispatcher:
 
     def _throttled(self, gate: Gate, sent_at: float, error: RateLimitedError) -> None:
         now = self.clock()
-        until = gate.pacer.throttled(now, sent_at=sent_at, retry_after=error.retry_after)
+        until = gate.pacer.throttled(now, sent_at=sent_at, retry_after=error.retry_after, jitter=self.random())
         if self.announce:
             pause = max(0.0, until - now)
             self.announce(Throttled(requests="submit" if gate is self.submits else "query", pause=pause))

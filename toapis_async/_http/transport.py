@@ -46,11 +46,10 @@ class Transport(Protocol):
 class _Once:
     """A middleware that lets one request through: aiohttp repeats a GET on a dead connection, past the pacer."""
 
-    __slots__ = ("_answered", "_error", "_used")
+    __slots__ = ("_error", "_used")
 
     def __init__(self) -> None:
         self._used = False
-        self._answered = False
         self._error: BaseException | None = None
 
     async def __call__(
@@ -60,12 +59,10 @@ class _Once:
             raise TransportError("The connection was dropped", sent=True)
         self._used = True
         try:
-            response = await handler(request)
+            return await handler(request)
         except BaseException as error:
             self._error = error
             raise
-        self._answered = True
-        return response
 
     def may_have_sent(self, never_sent: tuple[type[Exception], ...]) -> bool:
         """Whether the request may have arrived.
@@ -73,7 +70,7 @@ class _Once:
         Only what happened in here counts: a trace hook of a borrowed session may fail with any error, after
         the answer too.
         """
-        return self._answered or (self._used and not isinstance(self._error, never_sent))
+        return self._used and not isinstance(self._error, never_sent)
 
 
 class AiohttpTransport:
@@ -113,7 +110,7 @@ class AiohttpTransport:
     async def send(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
         """See `Transport.send`."""
         if self._http.closed:
-            raise TransportError("The HTTP session is closed", sent=False)
+            raise TransportError("The HTTP session is closed", sent=False, closed=True)
         once = _Once()
         try:
             with anyio.fail_after(timeout):
@@ -175,6 +172,6 @@ class AiohttpTransport:
     def _translate(self, error: Exception, timeout: float, *, sent: bool) -> TransportError:
         name = type(error).__name__
         if name == "TimeoutError":
-            return TransportError(f"No answer within {timeout:g} s", sent=True)
-        text = self.redact(str(error))
+            return TransportError(f"No answer within {timeout:.3g} s", sent=True)
+        text = self.redact(str(error)).replace(" ssl:default", "")
         return TransportError(f"{name}: {text}"[:500] if text else name, sent=sent)

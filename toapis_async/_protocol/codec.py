@@ -7,6 +7,7 @@ instead of losing a task that was paid for, and `GenerationTask.raw` still holds
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -31,6 +32,7 @@ _LIST_KEYS: Final = ("data", "outputs", "output")
 _SHARED_KEYS: Final = ("images", "image_urls")  # also what a request calls its references: the last resort
 _PLACES: Final = frozenset({"result", *_URL_KEYS, *_LIST_KEYS, *_SHARED_KEYS})
 _decoder = json.JSONDecoder()
+_logger = logging.getLogger("toapis_async")
 
 
 def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
@@ -46,10 +48,14 @@ def first_json_value(body: bytes) -> Any:
     """
     text = body.decode("utf-8-sig", errors="replace").lstrip()
     try:
-        return _decoder.raw_decode(text)[0]
+        value, end = _decoder.raw_decode(text)
     except (ValueError, RecursionError) as error:
         kind = "an HTML page" if text.startswith("<") else "no JSON" if text else "an empty body"
         problem = f"expected JSON, got {kind} ({type(error).__name__})"
+    else:
+        if text[end:].strip():
+            _logger.warning("An answer went on behind its JSON value; %d characters were ignored", len(text) - end)
+        return value
     raise DecodeError([problem], excerpt=text[:200])
 
 

@@ -24,6 +24,7 @@ from ..errors import (
     RateLimitedError,
     ServerError,
     ToapisError,
+    TransportError,
 )
 from .codec import PANIC, first_json_value
 from .messages import HttpResponse
@@ -123,9 +124,11 @@ def error_parts(body: Any) -> tuple[tuple[str, ...], str]:
 
 
 def closes_intake(error: ToapisError) -> bool:
-    """Whether every further paid request of this key would meet the same refusal."""
+    """Whether every further paid request of this session would meet the same error."""
     if isinstance(error, PermissionDeniedError):
         return (error.code or "").lower() not in _MODEL_CODES
+    if isinstance(error, TransportError):
+        return error.closed
     return isinstance(error, AuthenticationError | InsufficientBalanceError)
 
 

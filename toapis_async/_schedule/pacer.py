@@ -113,10 +113,11 @@ class Pacer:
         """Note an answer that is not a refusal."""
         self._unhinted = 0
 
-    def throttled(self, now: float, *, sent_at: float, retry_after: float | None) -> float:
+    def throttled(self, now: float, *, sent_at: float, retry_after: float | None, jitter: float = 0.0) -> float:
         """Note a refusal: everybody pauses, and once per round the rate drops. Returns the pause's end.
 
-        All refusals of requests that were sent before the last drop belong to its round.
+        All refusals of requests that were sent before the last drop belong to its round. `jitter` seconds are
+        added to a pause, so that the processes of one user do not come back together.
         """
         self._recover(now)
         new_round = sent_at >= self._slowed_at
@@ -131,8 +132,8 @@ class Pacer:
             self._unhinted += 1
         else:
             pause = 0.0
-        self._paused_until = max(self._paused_until, now + min(pause, _LONGEST_PAUSE))
-        self._paid_until = max(self._paid_until, self._paused_until)
+        if pause > 0:
+            self._paused_until = max(self._paused_until, now + min(pause + jitter, _LONGEST_PAUSE))
         return self._paused_until
 
     def _recover(self, now: float) -> None:

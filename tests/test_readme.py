@@ -16,6 +16,7 @@ import aiohttp
 import anyio
 import pytest
 from aiohttp import web
+from processes import running
 
 from toapis_async.testing import Simulator
 
@@ -97,9 +98,9 @@ def test_the_simulate_command_runs_until_it_is_interrupted(tmp_path: Path) -> No
     words[words.index("--port") + 1] = "0"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "toapis_async.cli", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path) as process:
+    with running(command, env=environment, cwd=tmp_path) as process:
         assert process.stdout is not None
-        first, second = process.stdout.readline(), process.stdout.readline()
+        first, second = (process.stdout.readline().decode() for _ in range(2))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert first.startswith("export TOAPIS_BASE_URL=http://127.0.0.1:")

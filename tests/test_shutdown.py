@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from processes import running
 
 from toapis_async import ToapisSession
 from toapis_async.testing import Simulator
@@ -165,12 +166,12 @@ def test_ctrl_c_leaves_every_paid_task_named(tmp_path: Path) -> None:
     """)
     with Simulator(limits=None, durations=10_000.0) as sim:
         command = [*STRICT, "-c", code, sim.base_url]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with running(command) as process:
             assert process.stdout is not None
-            assert process.stdout.readline() == "open\n"
+            assert process.stdout.readline() == b"open\n"
             asyncio.run(asyncio.wait_for(sim.wait_for_requests("submit", 15), 30))
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = (written.decode() for written in process.communicate(timeout=60))
         named = set(out.split())
         for charge in sim.charges:
             assert {charge.task_id, charge.client_business_id} & named, out + err

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import pytest
 from attrs import frozen
+from processes import heeding_interrupts, running
 
 from toapis_async import Backoff, RateLimits, ToapisSession
 from toapis_async.cli import main
@@ -62,7 +63,7 @@ def toapis(capsys: pytest.CaptureFixture[str]) -> Toapis:
         alarm = threading.Timer(PATIENCE, os.kill, (os.getpid(), signal.SIGINT))  # ends it with 130
         alarm.start()
         try:
-            with pytest.raises(SystemExit) as leaving:
+            with heeding_interrupts(), pytest.raises(SystemExit) as leaving:
                 main([str(argument) for argument in arguments])
         finally:
             alarm.cancel()
@@ -110,11 +111,7 @@ def spawn() -> Iterator[Spawn]:
 
         def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
             command = [sys.executable, "-W", "error", "-m", "toapis_async.cli", *map(str, arguments)]
-            pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-            given: dict[str, Any] = {**pipes, **options}
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-            child = stack.enter_context(subprocess.Popen[bytes](command, env=environment, **given))
-            stack.callback(child.kill)
-            return child
+            return stack.enter_context(running(command, env=environment, **options))
 
         yield start

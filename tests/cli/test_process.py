@@ -120,6 +120,18 @@ def test_the_simulator_prints_how_to_reach_it_and_ends_quietly(
     assert "Traceback" not in err
 
 
+def test_an_interrupt_reaches_the_command_from_a_suite_that_ignores_interrupts(spawn: Spawn) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = spawn("simulate")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert child.stdout is not None
+    assert child.stdout.readline().startswith(b"export ")
+    child.send_signal(signal.SIGINT)
+    assert end(child)[0] == 0
+
+
 def test_a_port_that_is_taken_is_one_line(spawn: Spawn, serve: Serve) -> None:
     port = serve().base_url.removesuffix("/v1").rpartition(":")[2]
     returncode, out, err = end(spawn("simulate", "--port", port))

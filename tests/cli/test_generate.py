@@ -94,7 +94,7 @@ def test_a_refused_key_ends_with_3_and_counts_what_was_not_sent(
     assert simulator.charges == ()
     assert ended.out == ""
     assert "The service takes no more requests: " in ended.err
-    assert "0 of 30 saved in out, 30 not sent" in ended.err
+    assert "0 of 30 saved in out, 30 refused or not sent" in ended.err
     assert "sk-wrong" not in ended.err
 
 
@@ -104,7 +104,7 @@ def test_when_the_balance_is_used_up_what_was_accepted_is_delivered(toapis: Toap
     ended = toapis("generate", "a", "b", "c", "d", "[[reject]]", "--max-in-flight", 1)
     assert ended.code == 3
     assert len(ended.out.splitlines()) == len(simulator.charges) == 2
-    assert "2 of 5 saved in out, 3 not sent" in ended.err
+    assert "2 of 5 saved in out, 3 refused or not sent" in ended.err
 
 
 def test_what_runs_longer_than_the_wait_is_left_open_with_its_id(
@@ -118,8 +118,12 @@ def test_what_runs_longer_than_the_wait_is_left_open_with_its_id(
     (record,) = records(ended.out)
     assert record["outcome"] == "timed_out"
     assert record["error"]["type"] == "PollDeadlineExceeded"
-    assert f"  toapis status {charge.task_id}  # timed out: a fox" in ended.err.splitlines()
-    assert "0 of 1 saved in out, 1 open" in ended.err
+    assert ended.err.splitlines()[-4:-1] == [
+        "1 task may be paid for, but its pictures are not here.",
+        "What still runs goes on at the service; look with:",
+        f"  toapis status {charge.task_id}  # timed out: a fox",
+    ]
+    assert "0 of 1 saved in out, 1 unfinished" in ended.err
 
 
 def test_a_failure_wins_over_an_open_item(toapis: Toapis, serve: Serve, quick: Callable[..., None]) -> None:

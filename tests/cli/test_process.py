@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -47,8 +48,37 @@ def test_an_interrupt_during_the_paid_requests_loses_no_id(serve: Serve, spawn: 
     assert 3 <= len(charges) < 40
     told = set(re.findall(r"^  toapis status (\S+)  # running: prompt \d+$", err, re.MULTILINE))
     assert told == {charge.task_id for charge in charges}
+    assert f"{len(charges)} tasks may be paid for, but their pictures are not here." in err
     assert f"0 of 40 saved in out, {len(charges)} unfinished, {40 - len(charges)} not sent" in err
     assert toapis("status", *told).code == 0
+
+
+def test_an_interrupt_leaves_one_json_object_for_each_task_that_may_be_paid_for(serve: Serve, spawn: Spawn) -> None:
+    lost = faults.drop(when="after", kind="submit", match="a fox")
+    unanswered = faults.hang(when="before", kind="query", times=None)
+    simulator = serve(durations=1000.0, faults=[lost, unanswered])
+    child = spawn("generate", "a fox", "an owl", "a crab", "--json", "--max-in-flight", 2)
+    wait_for(simulator, "submit", 2)
+    child.send_signal(signal.SIGINT)
+    returncode, out, _ = end(child)
+    assert returncode == 130
+    fox, owl = sorted(map(json.loads, out.splitlines()), key=lambda record: record["key"])
+    ids = {charge.prompt: (charge.task_id, charge.client_business_id) for charge in simulator.charges}
+    assert fox == {
+        "key": "0",
+        "outcome": "posting",
+        "prompt": "a fox",
+        "model": "grok-4-1-image",
+        "task_id": None,
+        "client_business_id": ids["a fox"][1],
+        "files": [],
+        "urls": [],
+        "error": None,
+        "download_error": None,
+        "billing": None,
+    }
+    assert (owl["outcome"], owl["key"]) == ("submitted", "1")
+    assert (owl["task_id"], owl["client_business_id"]) == ids["an owl"]
 
 
 def test_a_second_interrupt_does_not_tear_paid_requests_apart(serve: Serve, spawn: Spawn) -> None:
@@ -73,7 +103,13 @@ def test_a_completed_task_whose_picture_is_not_saved_is_told_after_sigterm(serve
     wait_for(simulator, "file", 1)
     child.send_signal(signal.SIGTERM)
     returncode, out, err = end(child)
-    assert (returncode, out) == (143, "")
+    assert returncode == 143
+    record = json.loads(out)
+    assert (record["outcome"], record["files"], len(record["urls"])) == ("completed", [], 1)
+    assert record["download_error"] == {
+        "type": "DownloadError",
+        "message": "Could not save the picture: the run ended first",
+    }
     assert f"toapis status {simulator.charges[0].task_id}  # completed, not saved: a fox" in err
     assert list(Path("out").iterdir()) == []
 

@@ -7,23 +7,62 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from toapis_async import Batch, Completed, JobState, Outcome, ToapisError, ToapisSession
+from toapis_async import (
+    Batch,
+    Completed,
+    GenerationTask,
+    ImageRequest,
+    Job,
+    JobState,
+    Outcome,
+    ToapisError,
+    ToapisSession,
+    UnfinishedTask,
+)
 
 from .exits import Exit
 from .text import clean, explain, shorten
 
-_STATES: Final = {JobState.POSTING: "perhaps accepted", JobState.SUBMITTED: "running"}
-_UNSAVED: Final = "completed, not saved"
+_STATES: Final = {
+    JobState.POSTING: "perhaps accepted",
+    JobState.SUBMITTED: "running",
+    JobState.COMPLETED: "completed, not saved",
+    JobState.TIMED_OUT: "timed out",
+}
 _WIDTH: Final = 24  # of a prompt behind an id
 
 
-@frozen
+@frozen(kw_only=True)
 class Loose:
-    """An id that the user should know, because its picture is not here."""
+    """A task that the user should know by its id, because its picture is not here."""
 
-    id: str
-    state: str
-    prompt: str
+    key: str | None
+    request: ImageRequest | None
+    task_id: str | None
+    client_business_id: str | None
+    state: JobState
+    task: GenerationTask | None
+    """Its last snapshot, if its wait ended."""
+
+    @classmethod
+    def of(cls, source: Job | Outcome | UnfinishedTask) -> Loose:
+        """Take what there is to know from a job, an outcome or a record of the session."""
+        ended = source.outcome if isinstance(source, Job) else source
+        return cls(
+            key=None if isinstance(source, UnfinishedTask) else source.key,
+            request=source.request,
+            task_id=source.task_id,
+            client_business_id=source.client_business_id,
+            state=source.state,
+            task=None if ended is None or isinstance(ended, UnfinishedTask) else ended.task,
+        )
+
+    @property
+    def line(self) -> str:
+        """Its id, its state and the beginning of its prompt."""
+        prompt = shorten(self.request.prompt, _WIDTH) if self.request else ""
+        id_ = clean(self.task_id or self.client_business_id or "")
+        return f"{id_}  # {_STATES.get(self.state, str(self.state))}: {prompt}"
 
 
 @define
@@ -71,19 +110,23 @@ class Account:
         """Return what the user must know at the end; `command` asks for the state of an id."""
         if self.loose:
             count = len(self.loose)
-            yield f"{count} task{' is' if count == 1 else 's are'} not finished here and may be paid for."
-            yield "The service goes on with them; ask with:" if command else "They ended with the simulator:"
+            tasks, their = (f"{count} task", "its") if count == 1 else (f"{count} tasks", "their")
+            if command:
+                yield f"{tasks} may be paid for, but {their} pictures are not here."
+                yield "What still runs goes on at the service; look with:"
+            else:
+                yield f"The simulator ended with {tasks} unfinished:"
             prefix = f"{command} " if command else ""
             for loose in self.loose:
-                yield f"  {prefix}{clean(loose.id)}  # {loose.state}: {loose.prompt}"
+                yield f"  {prefix}{loose.line}"
         if self.closed_by is not None:
             yield f"The service takes no more requests: {explain(self.closed_by)}"
         counts = {
             "failed": self.failed,
             "not saved": self.unsaved,
-            "open": self.open,
-            "unfinished": self.unfinished,
-            "not sent": self.total - self.ended - self.unfinished,
+            "unfinished": self.open + self.unfinished,
+            # What closed the run was an answer to one of them at least.
+            "refused or not sent" if self.closed_by else "not sent": self.total - self.ended - self.unfinished,
         }
         others = "".join(f", {count} {name}" for name, count in counts.items() if count)
         yield f"{self.saved} of {self.total} saved in {clean(out)}{others}; {time}"
@@ -97,9 +140,6 @@ def loose_ends(
         if job.outcome is not None and not isinstance(job.outcome, Completed):
             yield job.outcome
         elif job.state is not JobState.QUEUED:
-            prompt = shorten(job.request.prompt, _WIDTH) if job.request else ""
-            yield Loose(job.task_id or job.client_business_id or "", _STATES.get(job.state, _UNSAVED), prompt)
-    for outcome in taken:
-        yield Loose(outcome.task.id, _UNSAVED, shorten(outcome.request.prompt, _WIDTH) if outcome.request else "")
-    for task in session.unfinished if session else ():
-        yield Loose(task.resume_id, str(task.state), shorten(task.request.prompt, _WIDTH) if task.request else "")
+            yield Loose.of(job)
+    yield from map(Loose.of, taken)
+    yield from map(Loose.of, session.unfinished if session else ())

@@ -199,7 +199,7 @@ class LiveScreen(Screen):
         left = self._pace.left(counts.total - counts.ended, now)
         times = f"{duration(now - self._began)}, ETA {_UNKNOWN if left is None else duration(left)}"
         words = [f"{counts.running} running", f"{counts.done} done", f"{counts.failed} failed"]
-        words += [f"{counts.open} open"] if counts.open else []
+        words += [f"{counts.open} unfinished"] if counts.open else []
         ended, submitted = f"{counts.ended}/{counts.total}", f"{counts.submitted} submitted"
         room = self._console.width
         if len(line := "  ".join([ended, " ".join([submitted, *words]), times])) > room:

@@ -30,8 +30,8 @@ class UsageError(Exception):
 
 TABLE: Final = """\
 - 0: everything is completed and saved.
-- 1: an item failed, a picture could not be saved, or a task is unknown.
+- 1: an item failed, a picture could not be saved, or `status` got no answer or found no such task.
 - 2: wrong usage or invalid input; nothing was sent.
-- 3: the service refused the key, or the balance is used up; what it accepted is delivered, the rest was not sent.
-- 4: nothing failed, but items are timed out or unresolved; their ids were printed.
-- 130: interrupted (143 by SIGTERM); the ids of what is unfinished were printed."""
+- 3: the service refused the key, or the balance is used up. What it had accepted before is delivered.
+- 4: nothing failed, but tasks are unfinished (timed out or unresolved); their ids were printed.
+- 130: interrupted (143 by SIGTERM); the ids of unfinished tasks were printed."""

@@ -21,7 +21,7 @@ from .display import Counts, Screen
 from .exits import UsageError
 from .logs import log_lines
 from .plan import Plan
-from .results import Output, outcome_name, outcome_record
+from .results import Output, loose_record, outcome_record
 from .service import open_session
 from .signals import calling_on_interrupt
 from .simulate import simulated_session
@@ -124,7 +124,7 @@ class _Run:
         """Count an item that ended, and write its lines."""
         account, screen = self._account, self._screen
         prompt = shorten(outcome.request.prompt, screen.prompt_width) if outcome.request else ""
-        name = outcome_name(outcome).replace("_", " ")
+        name = outcome.state.replace("_", " ")
         if isinstance(outcome, Completed) and download_error is None:
             account.saved += 1
             mark, style, text = "done", "green", "  ".join(clean(str(file)) for file in files)
@@ -137,7 +137,7 @@ class _Run:
             mark, style, text = name, "red", explain(outcome.error)
         else:
             account.open += 1
-            account.loose.append(Loose(outcome.task_id or outcome.client_business_id or "", name, prompt))
+            account.loose.append(Loose.of(outcome))
             mark, style, text = name, "yellow", explain(outcome.error)
         screen.tick()
         screen.say(f"[{account.ended}/{account.total}] {prompt}  {text}", mark=mark, style=style)
@@ -180,10 +180,12 @@ class _Run:
 
     def _conclude(self) -> None:
         for end in loose_ends(self._batch, list(self._taken.values()), self._session):
-            if isinstance(end, Loose):
-                self._account.leave(end)
-            else:
+            if not isinstance(end, Loose):
                 self._tell(end)
+                continue
+            self._account.leave(end)
+            if self._options.as_json:
+                self._output.write_json(loose_record(end))
         base_url = f" --base-url {clean(self._options.base_url)}" if self._options.base_url else ""
         lines = self._account.lines(
             command=None if self._options.simulate else f"toapis status{base_url}",

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from toapis_async import Billing, Completed, DownloadError, Failed, Outcome, TimedOut, ToapisError
+from toapis_async import Billing, Completed, DownloadError, GenerationTask, JobState, Outcome, ToapisError
 
+from .account import Loose
 from .display import drop
 
 
@@ -57,30 +58,42 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 def outcome_record(outcome: Outcome, files: Sequence[Path], download_error: DownloadError | None) -> dict[str, Any]:
     """Return the JSON object that stands for an outcome."""
-    task = outcome.task
     error = None if isinstance(outcome, Completed) else outcome.error
+    return {**_handle(outcome), **_result(outcome.task, files, error, download_error)}
+
+
+def loose_record(loose: Loose) -> dict[str, Any]:
+    """Return the JSON object, of the same shape, for a task whose end or picture the run did not see."""
+    download_error = None
+    if loose.state is JobState.COMPLETED and loose.task is not None:
+        download_error = DownloadError(loose.task.images[0].url, "the run ended first")
+    return {**_handle(loose), **_result(loose.task, (), None, download_error)}
+
+
+def _handle(item: Outcome | Loose) -> dict[str, Any]:
     return {
-        "key": outcome.key,
-        "outcome": outcome_name(outcome),
-        "prompt": outcome.request.prompt if outcome.request else None,
-        "model": outcome.request.model if outcome.request else None,
-        "task_id": outcome.task_id,
-        "client_business_id": outcome.client_business_id,
+        "key": item.key,
+        "outcome": str(item.state),
+        "prompt": item.request.prompt if item.request else None,
+        "model": item.request.model if item.request else None,
+        "task_id": item.task_id,
+        "client_business_id": item.client_business_id,
+    }
+
+
+def _result(
+    task: GenerationTask | None,
+    files: Sequence[Path],
+    error: ToapisError | None,
+    download_error: DownloadError | None,
+) -> dict[str, Any]:
+    return {
         "files": [str(file) for file in files],
         "urls": [image.url for image in task.images] if task else [],
         "error": error_record(error),
         "download_error": error_record(download_error),
         "billing": billing_record(task.billing if task else None),
     }
-
-
-def outcome_name(outcome: Outcome) -> str:
-    """Return the outcome's name in JSON."""
-    if isinstance(outcome, Completed):
-        return "completed"
-    if isinstance(outcome, Failed):
-        return "failed"
-    return "timed_out" if isinstance(outcome, TimedOut) else "unresolved"
 
 
 def error_record(error: ToapisError | None) -> dict[str, str] | None:

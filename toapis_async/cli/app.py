@@ -26,8 +26,9 @@ from .text import clean
 _ABOUT: Final = f"""
 Generate pictures with the ToAPIs image service, many at once, each paid once.
 
-The API key is read from the environment variable `TOAPIS_API_KEY`, the base URL from `--base-url` or from
-`TOAPIS_BASE_URL`.
+To see it work without a key and without cost: `toapis generate "a red fox" --simulate`
+
+For the real service, set the environment variable `TOAPIS_API_KEY`. `toapis COMMAND --help` explains a command.
 
 Exit codes:
 
@@ -47,13 +48,17 @@ app = App(
 )
 
 _MODEL: Final = ImageRequest("").model
-_DEFAULTS: Final = Group("Fields of items that do not set their own", sort_key=1)
+_DEFAULTS: Final = Group("Request (an item of a file may set its own)", sort_key=1)
 _BaseUrl = Annotated[
-    str | None, Parameter(help="Base URL of the service; TOAPIS_BASE_URL or https://toapis.com/v1 if left out.")
+    str | None,
+    Parameter(
+        help="Base URL of the service. If left out: the environment variable TOAPIS_BASE_URL, else"
+        " https://toapis.com/v1. In mainland China: https://toapis.cn/v1."
+    ),
 ]
 _Json = Annotated[
     bool,
-    Parameter(name="--json", show_default=False, help="Write JSON objects, one a line, and nothing else to stdout."),
+    Parameter(name="--json", show_default=False, help="Write JSON to stdout, one object a line, and nothing else."),
 ]
 
 
@@ -77,41 +82,53 @@ def run(arguments: Sequence[str] | None) -> int:
 
 @app.command(usage="Usage: toapis generate [PROMPT...] [--from FILE] [OPTIONS]")
 def generate(
-    *prompts: Annotated[str, Parameter(help="What to draw, each prompt by itself.")],
+    *prompts: Annotated[str, Parameter(help="What to draw. Put each prompt in quotes.")],
     source: Annotated[
         str | None,
         Parameter(
             name="--from",
             allow_leading_hyphen=True,
-            help="File with (more) prompts: .txt, .csv, .tsv or .jsonl; - is standard input.",
+            help="File with (more) prompts: .txt, .csv, .tsv or .jsonl, or - for standard input.",
         ),
     ] = None,
-    out: Annotated[Path, Parameter(help="Folder for the pictures.")] = Path("out"),
+    out: Annotated[Path, Parameter(help="Folder for the pictures; made if it does not exist.")] = Path("out"),
     simulate: Annotated[
         bool,
         Parameter(
             show_default=False,
-            help="Try it on a built-in imitation of the service, twenty times as fast; needs no key, costs nothing.",
+            help="Use a built-in imitation of the service, twenty times as fast. Needs no key and costs nothing.",
         ),
     ] = False,
-    model: Annotated[str | None, Parameter(group=_DEFAULTS, help=f"Model id; {_MODEL} if left out.")] = None,
-    size: Annotated[str | None, Parameter(group=_DEFAULTS, help="Aspect ratio, such as 16:9.")] = None,
-    n: Annotated[int | None, Parameter(name=("--n", "-n"), group=_DEFAULTS, help="Pictures for each prompt.")] = None,
+    model: Annotated[str | None, Parameter(group=_DEFAULTS, help=f"Model id. If left out: {_MODEL}.")] = None,
+    size: Annotated[
+        str | None, Parameter(group=_DEFAULTS, help="Aspect ratio; the Grok models take 1:1, 2:3, 3:2, 16:9 and 9:16.")
+    ] = None,
+    n: Annotated[
+        int | None,
+        Parameter(
+            name=("--n", "-n"),
+            group=_DEFAULTS,
+            help="Pictures for each prompt, each charged; the Grok models take 1, 2 and 4.",
+        ),
+    ] = None,
     image: Annotated[
-        list[str] | None, Parameter(group=_DEFAULTS, help="URL of a reference picture; may be repeated.")
+        list[str] | None, Parameter(group=_DEFAULTS, help="URL of a reference picture. Can be given several times.")
     ] = None,
     max_in_flight: Annotated[
-        int, Parameter(validator=validators.Number(gte=1), help="How many items may be at the service at once.")
+        int, Parameter(validator=validators.Number(gte=1), help="How many tasks may be running at the service at once.")
     ] = 256,
     base_url: _BaseUrl = None,
     json: _Json = False,
     quiet: Annotated[
-        bool, Parameter(show_default=False, help="Write no progress and no line for each item to stderr.")
+        bool,
+        Parameter(
+            show_default=False, help="Tell on stderr only what needs attention: no progress, no line for each item."
+        ),
     ] = False,
 ) -> int:
-    """Generate pictures and save each when it is finished.
+    """Generate pictures and save each as soon as it is finished.
 
-    All of the input is checked before anything is sent. Files are UTF-8:
+    Each prompt is an item. All items are checked before anything is sent. A file is UTF-8 text:
 
     - `.txt` and `-`: one prompt a line; blank lines are skipped.
     - `.csv` and `.tsv`: the first row names the columns. `prompt` is needed; `key`, `model`, `size`, `n` and `image`
@@ -119,16 +136,21 @@ def generate(
     - `.jsonl`: each line a string (the prompt) or an object with `prompt` and, if you like, `key`, `model`, `size`,
       `n`, `images`, `metadata`, `extra`, `client_business_id`, `callback_url`.
 
-    Keys must differ; an item without one gets the next free number, from 0.
+    The `key` is your name for an item in the output of `--json`. Keys must differ; an item without one gets the next
+    free number, from 0.
 
-    The paths of saved files go to stdout, one a line (unless the progress, which shows them too, goes to the same
-    terminal). With `--json` stdout gets an object for each item when it ends: `key`, `outcome` (completed, failed,
-    timed_out or unresolved), `prompt`, `model`, `task_id`, `client_business_id`, `files`, `urls`, `error`,
-    `download_error`, `billing`. Progress goes to stderr.
+    Pictures are saved as TASK_ID-INDEX with the extension of their format. Their paths go to stdout, one a line (but
+    not where stdout and the progress are on the same terminal). Progress goes to stderr.
 
-    Ctrl-C leaves cleanly: requests on their way are finished, then the ids of all unfinished tasks are printed. The
-    exit codes are in `toapis --help`: 0 all saved, 1 something failed, 2 nothing sent, 3 key or balance refused,
-    4 something left open, 130 interrupted.
+    With `--json` stdout gets an object for each item instead, when it ends: `key`, `outcome`, `prompt`, `model`,
+    `task_id`, `client_business_id`, `files`, `urls`, `error`, `download_error`, `billing`. The outcome is `completed`,
+    `failed`, `timed_out` (not finished 30 minutes after it was accepted) or `unresolved` (perhaps accepted, but not
+    found). When the run ends early, it is also `submitted` (still running) or `posting` (perhaps accepted) for tasks it
+    leaves behind. Items without an object were not accepted and cost nothing.
+
+    Ctrl-C sends nothing more, waits for the answers to requests on their way (at most 75 seconds), and prints the ids
+    of all unfinished tasks. They go on at the service and stay paid for: look with `toapis status`. For the exit codes
+    see `toapis --help`.
     """
     if simulate and base_url is not None:
         raise UsageError(["--simulate and --base-url exclude each other"])
@@ -153,17 +175,19 @@ def generate(
 
 @app.command(usage="Usage: toapis status ID... [OPTIONS]")
 def status(
-    *ids: Annotated[str, Parameter(help="Task ids or client_business_ids.")],
+    *ids: Annotated[str, Parameter(help="Ids as `toapis generate` prints them: task ids or client_business_ids.")],
     base_url: _BaseUrl = None,
     json: _Json = False,
 ) -> int:
-    """Ask once for the state of each task; costs nothing.
+    """Ask once for the state of each task. This costs nothing.
 
-    Writes a table to a terminal, else a line for each id: id, status, progress, then the error or the URLs, separated
-    by tabs. With `--json` an object for each: `asked`, `id`, `client_business_id`, `status`, `raw_status`, `progress`,
-    `created_at`, `completed_at`, `expires_at`, `urls`, `error`, `billing`.
+    A terminal gets a table. Otherwise each id is a line, separated by tabs: id, status, progress, then the error or the
+    URLs of the pictures, which the service keeps for 24 hours. With `--json` each id is an object: `asked`, `id`,
+    `client_business_id`, `status`, `raw_status`, `progress`, `created_at`, `completed_at`, `expires_at`, `urls`,
+    `error`, `billing`.
 
-    A failed task is an answer, with exit code 0; the code is 1 if an id is unknown or a question was not answered.
+    The exit code is 0 if every task was found, a failed one too, and 1 if an id is unknown or no answer came. For
+    the others see `toapis --help`.
     """
     if not ids:
         raise UsageError(["no ids: give at least one task id or client_business_id"])
@@ -178,13 +202,13 @@ def simulate(
         int, Parameter(validator=validators.Number(gte=0, lte=65535), help="Port on 127.0.0.1; 0 takes a free one.")
     ] = 0,
     time_factor: Annotated[
-        float, Parameter(validator=validators.Number(gt=0), help="How many times as fast as the service it is.")
+        float, Parameter(validator=validators.Number(gt=0), help="How many times as fast as the real service.")
     ] = 1.0,
 ) -> int:
-    """Run an imitation of the service on this machine, to try programs against, until Ctrl-C.
+    """Run an imitation of the service on this machine until Ctrl-C, to try programs without a key and without cost.
 
-    Prints two lines for the shell, with its base URL and the key it accepts. Ctrl-C is the ordinary way to end it: the
-    exit code is 0.
+    Prints two lines to paste into the shell in which you run your program. They set `TOAPIS_BASE_URL` and
+    `TOAPIS_API_KEY`. Ctrl-C is the ordinary way to end it: the exit code is 0.
     """
     screen = make_screen(quiet=False)
     return asyncio.run(serve(port=port, time_factor=time_factor, output=_output(screen), screen=screen))

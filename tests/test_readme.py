@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import anyio
@@ -60,24 +61,63 @@ def test_a_script_runs(code: str, service: Simulator, capsys: pytest.CaptureFixt
     assert "failed" not in capsys.readouterr().out.replace("bad failed:", "")
 
 
+@pytest.fixture
+def web_app(service: Simulator, monkeypatch: pytest.MonkeyPatch) -> web.Application:
+    """What the README's server would serve."""
+    served: list[web.Application] = []
+
+    def run_app(app: web.Application, *, host: str, port: int) -> None:
+        assert (host, port > 0) == ("127.0.0.1", True)
+        served.append(app)
+
+    monkeypatch.setattr(web, "run_app", run_app)
+    (code,) = [code for code in PYTHON if "asyncio.run(main())" not in code]
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    (app,) = served
+    return app
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncGenerator[str]:
+    """Serve on a free port, and stop without patience for handlers."""
+    runner = web.AppRunner(app, shutdown_timeout=0.01)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}/draw"
+    finally:
+        await runner.cleanup()
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_the_web_app_serves(service: Simulator) -> None:
-    (code,) = [code for code in PYTHON if "asyncio.run(main())" not in code]
-    names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(code, "README.md", "exec"), names)
-    runner = web.AppRunner(names["app"])
+async def test_the_web_app_serves(web_app: web.Application, service: Simulator) -> None:
     with anyio.fail_after(30):
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            host, port = runner.addresses[0][:2]
-            url = f"http://{host}:{port}/draw"
-            async with aiohttp.ClientSession() as browser, browser.get(url, params={"prompt": "a fox"}) as response:
-                assert (await response.json())["url"].startswith("http://127.0.0.1:")
-        finally:
-            await runner.cleanup()
+        async with (
+            serving(web_app) as url,
+            aiohttp.ClientSession() as browser,
+            browser.get(url, params={"prompt": "a fox"}) as response,
+        ):
+            assert (await response.json())["url"].startswith("http://127.0.0.1:")
     assert len(service.charges) == 1
+    assert not Path("out").exists()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_web_app_collects_what_its_cancelled_handlers_paid_for(
+    web_app: web.Application, service: Simulator
+) -> None:
+    async with aiohttp.ClientSession() as browser:
+        with anyio.fail_after(30):
+            async with serving(web_app) as url:
+                reply = asyncio.ensure_future(browser.get(url, params={"prompt": "a fox"}))
+                await service.wait_for_requests("submit", 1)
+        with pytest.raises(aiohttp.ClientError):
+            await reply
+    (charge,) = service.charges
+    assert [file.name for file in Path("out").iterdir()] == [f"{charge.task_id}-0.png"]
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if " simulate" not in line])

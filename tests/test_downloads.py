@@ -6,6 +6,7 @@ import asyncio
 import base64
 import stat
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from toapis_async import DownloadError, GeneratedImage, GenerationTask, ImageRequest, TaskStatus, ToapisSession
 from toapis_async._files.downloads import _Part  # pyright: ignore[reportPrivateUsage]
 from toapis_async._files.images import extension_of, safe_stem
-from toapis_async.testing import Reply, Simulator, faults
+from toapis_async.testing import Fault, Reply, Simulator, VirtualClockEventLoop, faults
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +172,41 @@ async def test_a_passing_failure_is_tried_again(
     sim.add_fault(fault)
     saved = await session.download(task, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(saved)
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualClockEventLoop})], ids=["virtual"])
+@pytest.mark.parametrize(
+    ("fault", "silence"),
+    [
+        (faults.reply_with(Reply(status=429), when="before", kind="file", times=None), 0),
+        (faults.reply_with(Reply(status=500), when="before", kind="file", times=None), 0),
+        (faults.hang(when="before", kind="file", times=None), 60),
+    ],
+    ids=["429", "500", "silence"],
+)
+async def test_a_picture_is_asked_for_four_times(
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path, fault: Fault, silence: int
+) -> None:
+    sim.add_fault(fault)
+    with pytest.raises(DownloadError):
+        await session.download(task, tmp_path)
+    asked = [record.at for record in sim.requests if record.kind == "file"]
+    waits = [after - before - silence for before, after in pairwise(asked)]
+    assert waits == pytest.approx([0.5, 1, 2], abs=0.1)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_picture_is_on_the_disk_before_it_has_its_name(
+    session: ToapisSession, task: GenerationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[list[str]] = []
+
+    def note(_: int) -> None:
+        flushed.append(sorted(path.suffix for path in tmp_path.iterdir()))
+
+    monkeypatch.setattr("os.fsync", note)
+    await session.download(task, tmp_path)
+    assert flushed == [[".part"], [".part", ".png"]]
 
 
 async def test_a_picture_in_pieces_is_put_together(

@@ -8,7 +8,16 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from toapis_async import Backoff, Batch, Completed, ImageRequest, RateLimits, ToapisSession
+from toapis_async import (
+    Backoff,
+    Batch,
+    Completed,
+    ImageRequest,
+    RateLimitedError,
+    RateLimits,
+    ServerError,
+    ToapisSession,
+)
 from toapis_async.testing import GroupLimits, Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -90,6 +99,22 @@ async def test_one_refusal_is_a_pause_for_everybody(session: ToapisSession, sim:
     # Requests that were on the wire already may still arrive.
     assert not [moment for moment in moments if refused[0] + 0.1 < moment < refused[0] + 24.9]
     assert max(after - before for before, after in pairwise(moments)) < 27
+
+
+async def test_an_error_between_two_refusals_ends_the_doubling_of_pauses(
+    session: ToapisSession, sim: Simulator
+) -> None:
+    task = await session.submit(FOX)
+    for kind in (RateLimitedError, ServerError, RateLimitedError):
+        is_refusal = kind is RateLimitedError
+        sim.add_fault(
+            faults.throttle(None, kind="query") if is_refusal else faults.error(500, "internal_error", kind="query")
+        )
+        with pytest.raises(kind):
+            await session.get(task.id)
+    paused_at = anyio.current_time()
+    await session.get(task.id)
+    assert anyio.current_time() - paused_at < 3  # two seconds, and not four
 
 
 async def test_the_rate_is_back_to_full_a_minute_after_a_storm(session: ToapisSession, sim: Simulator) -> None:

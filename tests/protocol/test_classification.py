@@ -134,6 +134,7 @@ def test_an_inline_result_is_known_by_our_own_id() -> None:
         (answer(429, error("rate_limit_error")), RateLimitedError),
         (answer(500, error("internal_error")), ServerError),
         (answer(500, PANIC), ServerError),
+        (answer(429, PANIC), ServerError),
         (answer(502, b"<html>"), ServerError),
         (answer(503, error("rate_limit_unavailable")), RateLimitedError),
         (answer(503, error("model_not_found")), ModelUnavailableError),

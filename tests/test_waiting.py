@@ -48,6 +48,11 @@ async def test_a_queue_in_front_of_the_service_does_not_delay_a_deadline(sim: Si
                 group.start_soon(wait, session, task.id)
 
 
+async def test_the_age_of_a_session_does_not_count_towards_a_deadline(session: ToapisSession) -> None:
+    await anyio.sleep(10_000)
+    assert (await session.generate(FOX, poll=Backoff(deadline=60))).status is TaskStatus.COMPLETED
+
+
 async def test_a_look_up_looks_often_in_its_window(session: ToapisSession, sim: Simulator) -> None:
     sim.add_fault(faults.drop(when="before", kind="submit"))
     with pytest.raises(SubmissionUnknown):

@@ -7,7 +7,7 @@ import asyncio
 import anyio
 import pytest
 
-from toapis_async import ContentRejectedError, Failed, ImageRequest, ToapisSession
+from toapis_async import ContentRejectedError, Failed, ImageRequest, ToapisSession, Unresolved
 from toapis_async.testing import Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -77,3 +77,17 @@ async def test_a_rejection_that_comes_while_the_batch_is_left_is_its_outcome(
     (job,) = batch.unfinished
     assert isinstance(job.outcome, Failed)
     assert isinstance(job.outcome.error, ContentRejectedError)
+
+
+async def test_an_answer_that_is_lost_while_the_batch_is_drained_is_looked_up_and_tells_why(
+    session: ToapisSession, sim: Simulator
+) -> None:
+    sim.add_fault(faults.delay(5, when="before", kind="submit"))
+    sim.add_fault(faults.gateway_page(502, when="before", kind="submit"))
+    async with session.open_batch([FOX], on_exit="drain") as batch:
+        await anyio.sleep(1)
+        assert batch.progress.posting == 1
+    (job,) = batch.unfinished
+    assert isinstance(job.outcome, Unresolved)
+    assert "web page" in str(job.outcome.error)
+    assert job.outcome.client_business_id == job.client_business_id

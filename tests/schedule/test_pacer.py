@@ -189,3 +189,11 @@ def test_rounds_of_refusals_never_stop_it() -> None:
         now = pacer.throttled(now, sent_at=now, retry_after=1.0)
     sent = send_all(pacer, [now] * 3)
     assert sent[-1] - sent[0] <= 4.1
+
+
+def test_days_of_refusals_without_a_hint_pause_five_minutes_each() -> None:
+    pacer = Pacer(45, 45)
+    ends = [0.0]
+    for _ in range(2000):
+        ends.append(pacer.throttled(ends[-1], sent_at=ends[-1], retry_after=None))
+    assert ends[-1] - ends[-2] == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 
 import anyio
@@ -87,3 +88,13 @@ async def test_finished_jobs_are_freed_without_the_collector(sim: Simulator) -> 
             assert len(records()) - before <= idle_workers + 1
     finally:
         gc.enable()
+
+
+async def test_a_cancelled_generate_many_keeps_only_what_may_be_paid(session: ToapisSession, sim: Simulator) -> None:
+    gc.collect()
+    before = len(records())
+    sim.add_fault(faults.error(422, "content_policy_violation", kind="submit"))
+    with contextlib.suppress(TimeoutError), anyio.fail_after(5):
+        await session.generate_many([FOX] * 3)
+    gc.collect()
+    assert len(records()) - before == len(session.unfinished) == len(sim.charges) == 2

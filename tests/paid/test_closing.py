@@ -25,14 +25,22 @@ class CountingEventLoop(asyncio.SelectorEventLoop):
         return super().time()
 
 
-async def test_closing_a_session_may_be_cancelled_without_losing_the_answer(sim: Simulator) -> None:
+@pytest.mark.parametrize("how", ["scope", "native"])
+async def test_closing_a_session_may_be_cancelled_without_losing_the_answer(sim: Simulator, how: str) -> None:
     sim.add_fault(faults.delay(10, when="after", kind="submit"))
     session = ToapisSession(sim.api_key, base_url=sim.base_url)
     await session.__aenter__()
     posting = asyncio.create_task(session.submit(FOX))
     await sim.wait_for_requests("submit", 1)
-    with anyio.move_on_after(1):
-        await session.__aexit__(None, None, None)
+    if how == "scope":
+        with anyio.move_on_after(1):
+            await session.__aexit__(None, None, None)
+    else:
+        closing = asyncio.create_task(session.__aexit__(None, None, None))
+        await asyncio.wait([closing], timeout=1)
+        closing.cancel()
+        await asyncio.wait([closing], timeout=100)
+        assert closing.cancelled()
     with anyio.fail_after(100):
         task = await posting
     assert [charge.task_id for charge in sim.charges] == [task.id]

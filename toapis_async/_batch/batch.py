@@ -234,6 +234,7 @@ class Batch(AsyncContextManagerMixin):
         for job in left:
             if job.submission is not None:
                 self._submitter.release(job.submission)
+                job.submission.on_change = None  # a record that is kept shall not keep the batch
             job.close(job.closed_error())
         self._board.news.notify()
         if not left:

@@ -12,11 +12,13 @@ Map of the package, each line using only lines above it:
     instrumentation.py  events and observers
     _http/              the aiohttp adapter, pacing and retrying
     _files/             pictures on disk
-    _submission.py      the paid step
+    _journal/           what a batch knows about its jobs, on disk
+    _submission/        the paid step
     _unfinished.py      what single calls may have paid for and nobody received
     _watch.py           the wait for one id
     _batch/             many tasks at once
     _single.py          one task in the caller's own task
+    _parts.py           what exists while a session is open
     _session.py         the verbs
     testing/            a simulator of the service, faults, a virtual clock, a pytest plugin
     cli/                the `toapis` command
@@ -38,6 +40,7 @@ from .errors import (
     GenerationFailed,
     InsufficientBalanceError,
     InvalidRequestError,
+    JournalError,
     MissingApiKeyError,
     ModelUnavailableError,
     NotFoundError,
@@ -86,6 +89,7 @@ __all__ = [
     "InvalidRequestError",
     "Job",
     "JobState",
+    "JournalError",
     "MissingApiKeyError",
     "ModelUnavailableError",
     "NotFoundError",

@@ -7,7 +7,7 @@ import os
 import random
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -16,14 +16,12 @@ from ._batch.batch import OnExit
 from ._batch.gather import gather_outcomes, read_all
 from ._batch.job import JobRecord
 from ._config import read_base_url, read_key
-from ._files.downloads import Downloader
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
+from ._parts import Parts
 from ._schedule.backoff import Backoff, RetryPolicy
 from ._schedule.pacer import RateLimits
-from ._single import Singles, TaskSnapshots
-from ._submission import Submitter
-from ._unfinished import Unfinished
+from ._single import TaskSnapshots
 from .instrumentation import Announcer, Observer
 from .models import GenerationTask, ImageRequest, TaskKind, UnfinishedTask
 from .outcomes import Outcome
@@ -32,38 +30,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import aiohttp
-
-
-class _Parts:
-    """What exists while a session is open."""
-
-    def __init__(self, transport: AiohttpTransport, dispatcher: Dispatcher) -> None:
-        self.transport = transport
-        self.dispatcher = dispatcher
-        self.submitter = Submitter(dispatcher)
-        self.unfinished = Unfinished()
-        self.singles = Singles(dispatcher, self.submitter, self.unfinished)
-        self.downloader = Downloader()
-
-    def batch(
-        self,
-        requests: RequestSource,
-        schedule: Backoff,
-        *,
-        max_in_flight: int,
-        on_exit: OnExit,
-        on_job: Callable[[JobRecord], None] | None = None,
-    ) -> Batch:
-        return Batch(
-            requests,
-            submitter=self.submitter,
-            dispatcher=self.dispatcher,
-            unfinished=self.unfinished,
-            schedule=schedule,
-            max_in_flight=max_in_flight,
-            on_exit=on_exit,
-            on_job=on_job,
-        )
 
 
 class ToapisSession:
@@ -109,7 +75,7 @@ class ToapisSession:
         self._retry = retry or RetryPolicy()
         self._limits = limits or RateLimits()
         self._announce = Announcer(observers)
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._is_open = False
         self._opened_at = ""
 
@@ -128,7 +94,7 @@ class ToapisSession:
             random=random.random,
             announce=self._announce,
         )
-        self._parts = _Parts(transport, dispatcher)
+        self._parts = Parts(transport, dispatcher, self._base_url)
         self._is_open = True
         (caller, _) = traceback.extract_stack(limit=2)
         self._opened_at = f"{caller.filename}:{caller.lineno}"
@@ -190,18 +156,31 @@ class ToapisSession:
         *,
         max_in_flight: int = 256,
         poll: Backoff | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        retry_failed: bool = False,
     ) -> list[Outcome]:
         """Run requests, or `(key, request)` pairs, and return their outcomes in input order.
 
         No single item raises: an item that was not sent because the intake closed (refused key, empty
         balance) is `Failed` with that error. The whole input is read first. If this is cancelled, everything
-        that may have been paid for is in `unfinished`, finished outcomes included.
+        that may have been paid for is in `unfinished`, finished outcomes included. The arguments are those of
+        `open_batch`.
+
+        Raises:
+            TypeError: `requests` is neither iterable nor async iterable.
+            JournalError: the journal cannot be opened.
+
         """
         parts = self._open()
         items = await read_all(requests)
         jobs: list[JobRecord] = []
         batch = parts.batch(
-            items, poll or self._poll, max_in_flight=max_in_flight, on_exit="detach", on_job=jobs.append
+            items,
+            poll or self._poll,
+            max_in_flight=max_in_flight,
+            journal=journal,
+            retry_failed=retry_failed,
+            on_job=jobs.append,
         )
         with parts.unfinished.gathering(lambda: [job.submission for job in jobs if job.submission]):
             async with batch:
@@ -284,6 +263,8 @@ class ToapisSession:
         *,
         max_in_flight: int = 256,
         poll: Backoff | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        retry_failed: bool = False,
         on_exit: OnExit = "detach",
     ) -> Batch:
         """Make a batch, to be entered with `async with` and iterated for outcomes; see `Batch`.
@@ -292,13 +273,32 @@ class ToapisSession:
             requests: requests or `(key, request)` pairs to begin with, pulled as slots become free.
             max_in_flight: how many jobs may be on their way or running at the service at once.
             poll: when to look at waiting tasks; the session's schedule if left out.
+            journal: a file in which every job is recorded before it is paid for, made if it does not exist. A
+                batch with the same journal and the same requests, in this process or another, goes on where the
+                last one ended, however it ended: what ended comes at once with `replayed=True`, what was
+                accepted is waited for, what may have been accepted is looked up, the rest is sent. Keys are
+                yours, or of the form "3f0c…", which stands for the request. One batch at a time may use it. The
+                API key is not in it; prompts and results are.
+            retry_failed: pay anew for what failed in an earlier run, instead of replaying it.
             on_exit: `"detach"` leaves running tasks to the service; `"drain"` waits, when the block ends
                 without an exception, for those that were sent. Queued jobs are not sent any more either way.
 
-        """
-        return self._open().batch(requests, poll or self._poll, max_in_flight=max_in_flight, on_exit=on_exit)
+        Raises:
+            ValueError: an argument is out of range, or `retry_failed` is given without a journal.
+            TypeError: `requests` is neither iterable nor async iterable.
+            JournalError: on entering; the journal cannot be opened, is of another base URL, or is in use.
 
-    def _open(self) -> _Parts:
+        """
+        return self._open().batch(
+            requests,
+            poll or self._poll,
+            max_in_flight=max_in_flight,
+            journal=journal,
+            retry_failed=retry_failed,
+            on_exit=on_exit,
+        )
+
+    def _open(self) -> Parts:
         if self._parts is None or not self._is_open:
             state = "is closed" if self._parts else "is not open: use async with ToapisSession() as session"
             raise RuntimeError(f"The session {state}")

@@ -246,6 +246,15 @@ class RequestValidationError(ToapisError, ValueError):
         """Every problem found, each naming the field, the value and what is allowed."""
 
 
+class JournalError(ToapisError):
+    """The journal of a batch cannot be opened, read or written. Nothing is sent that is not in it."""
+
+    def __init__(self, reason: str, *, path: Path, **handle: Any) -> None:
+        super().__init__(f"The journal {path} {reason}", **handle)
+        self.reason = reason
+        self.path = path
+
+
 class BatchClosed(ToapisError):
     """The batch takes or delivers nothing more; `batch.unfinished` names what it left running."""
 

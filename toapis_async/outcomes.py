@@ -18,6 +18,8 @@ class _Ended:
     """None for attached tasks."""
     task_id: str | None
     client_business_id: str | None
+    replayed: bool = False
+    """True if an earlier run ended this job: it comes from the journal, nothing was sent."""
 
 
 @frozen(kw_only=True)

@@ -423,7 +423,7 @@ async def test_closing_a_session_waits_for_a_request_on_its_way_and_names_what_i
 async def test_an_attempt_that_will_not_end_is_ended_by_the_shield(
     session: ToapisSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toapis_async._submission.POST_SECONDS", 10_000.0)
+    monkeypatch.setattr("toapis_async._submission.submitter.POST_SECONDS", 10_000.0)
     sim.add_fault(faults.hang(when="after", kind="submit"))
     started = anyio.current_time()
     task = await session.submit(FOX)
@@ -437,7 +437,7 @@ async def test_a_fault_of_ours_in_reading_is_a_lost_answer(
     def read(*_: Any, **__: Any) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("toapis_async._submission.interpret_submit", read)
+    monkeypatch.setattr("toapis_async._submission.submitter.interpret_submit", read)
     assert (await session.submit(FOX)).id == sim.charges[0].task_id
     assert len(sim.charges) == 1
     assert "Could not read the answer" in caplog.text

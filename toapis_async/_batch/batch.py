@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.lowlevel import checkpoint
 
 from .._http.dispatch import Dispatcher
+from .._journal import Journal
 from .._schedule.backoff import Backoff
 from .._submission import Submitter
 from .._unfinished import Unfinished
-from .._watch import Origin, Watch
-from ..errors import BatchClosed, RequestValidationError
+from ..errors import BatchClosed, JournalError
 from ..models import ImageRequest, JobState, TaskKind
-from ..outcomes import Failed, Outcome
+from ..outcomes import Outcome
 from .board import BatchProgress, Board
 from .groups import simplest
-from .items import Keys, RequestSource, check_source, split_item
+from .intake import Intake
+from .items import RequestSource, check_source
 from .job import Job, JobRecord
 from .stages import Stages
 
@@ -55,6 +58,9 @@ class Batch(AsyncContextManagerMixin):
         schedule: Backoff,
         unfinished: Unfinished,
         max_in_flight: int,
+        journal: str | os.PathLike[str] | None,
+        base_url: str,
+        retry_failed: bool,
         on_exit: OnExit,
         on_job: Callable[[JobRecord], None] | None = None,
     ) -> None:
@@ -63,16 +69,18 @@ class Batch(AsyncContextManagerMixin):
         if on_exit not in {"detach", "drain"}:
             raise ValueError(f"on_exit: {on_exit!r} is not 'detach' or 'drain'")
         check_source(requests)
+        if retry_failed and journal is None:
+            raise ValueError("retry_failed: what failed in an earlier run is only known with journal=")
         self._first_source = requests
         self._submitter = submitter
-        self._dispatcher = dispatcher
-        self._schedule = schedule
         self._on_exit = on_exit
-        self._on_job = on_job
         self._board = Board(max_in_flight)
         self._stages = Stages(self._board, submitter, dispatcher, schedule, unfinished)
-        self._keys = Keys()
-        self._arrived = 0
+        self._intake = Intake(
+            self._board, self._stages, submitter, dispatcher, schedule, retry_failed=retry_failed, on_job=on_job
+        )
+        self._journal_path = None if journal is None else Path(journal)
+        self._base_url = base_url
         self._used = self._entered = False
         self._error_raised = False
 
@@ -84,16 +92,14 @@ class Batch(AsyncContextManagerMixin):
         `key` names the job in its outcome; the running number, from "0", if left out.
 
         Raises:
-            RequestValidationError: the request is one the service refuses, or its key or client_business_id
-                was used before.
+            RequestValidationError: the request is one the service refuses, its key or client_business_id was
+                used before, or its key belongs to another request in the journal.
+            JournalError: the journal cannot be read.
             BatchClosed: the batch was left, or its intake is closed.
 
         """
         self._check_open()
-        self._keys.check(key)
-        job = self._new_job(key)
-        self._add_submission(job, request)
-        return job
+        return self._intake.submit(request, key)
 
     def feed(self, requests: RequestSource) -> None:
         """Pull requests, or `(key, request)` pairs, from an iterable or async iterable in the background.
@@ -109,7 +115,7 @@ class Batch(AsyncContextManagerMixin):
         """
         check_source(requests)
         self._check_open()
-        self._stages.feed(requests, self._accept_item)
+        self._stages.feed(requests, self._intake.accept)
 
     def attach(self, task_id: str, *, key: str | None = None, kind: TaskKind = "image") -> Job:
         """Wait for a task that exists already, named by its task id or client_business_id; pays nothing.
@@ -122,22 +128,7 @@ class Batch(AsyncContextManagerMixin):
 
         """
         self._check_entered()
-        self._keys.check(key)
-        dispatcher = self._dispatcher
-        watch = Watch(
-            task_id,
-            kind=kind,
-            schedule=self._schedule,
-            origin=Origin.GIVEN,
-            since=dispatcher.clock(),
-            random=dispatcher.random,
-        )
-        job = self._new_job(key, task_id=task_id, kind=kind)
-        self._keys.use(job.key)
-        job.state = JobState.SUBMITTED
-        self._board.add(job)
-        self._stages.watch(job, watch)
-        return job
+        return self._intake.attach(task_id, key, kind)
 
     @contextmanager
     def hold(self) -> Generator[None]:
@@ -192,6 +183,22 @@ class Batch(AsyncContextManagerMixin):
         if self._used:
             raise RuntimeError("A Batch can be entered only once; open another one")
         self._used = True
+        try:
+            if self._journal_path is None:
+                async with self._running():
+                    yield self
+            else:
+                async with Journal(self._journal_path, self._base_url, self._journal_failed).open() as journal:
+                    self._intake.journal = journal
+                    async with self._running():
+                        yield self
+        finally:
+            self._leave()
+        if self._board.closed_by is not None and not self._error_raised:
+            raise self._board.closed_by
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncGenerator[None]:
         body_error: BaseException | None = None
         try:
             async with anyio.create_task_group() as group:
@@ -202,7 +209,7 @@ class Batch(AsyncContextManagerMixin):
                 source, self._first_source = self._first_source, ()
                 try:
                     self.feed(source)
-                    yield self
+                    yield
                 except BaseException as error:  # noqa: BLE001 - raised again below, outside the group that would wrap it
                     body_error = error
                 else:
@@ -213,15 +220,17 @@ class Batch(AsyncContextManagerMixin):
                     self._stages.stop()
         except BaseExceptionGroup as errors:
             raise simplest(errors, body_error) from None
-        finally:
-            self._leave()
         if body_error is not None:
             try:
                 raise body_error
             finally:
                 del body_error  # its traceback holds this frame
-        if self._board.closed_by is not None and not self._error_raised:
-            raise self._board.closed_by
+
+    def _journal_failed(self, error: JournalError) -> None:
+        if self._board.ended:
+            self._board.close(error)
+        else:
+            self._stages.close_intake(error)
 
     async def _drain(self) -> None:
         if self._on_exit == "drain":
@@ -264,38 +273,3 @@ class Batch(AsyncContextManagerMixin):
             raise BatchClosed(f"The batch sends nothing more: {self._board.closed_by}") from self._board.closed_by
         if self._stages.stopping:
             raise BatchClosed("The batch is being left and sends nothing more")
-
-    def _new_job(self, key: str | None, *, task_id: str | None = None, kind: TaskKind = "image") -> JobRecord:
-        self._arrived += 1
-        name = self._keys.next_free() if key is None else key
-        job = JobRecord(name, self._arrived - 1, on_received=self._board.received, task_id=task_id, kind=kind)
-        if self._on_job:
-            self._on_job(job)
-        return job
-
-    def _add_submission(self, job: JobRecord, request: ImageRequest) -> None:
-        job.submission = self._submitter.intend(request, on_change=lambda state: self._board.move(job, state))
-        self._keys.use(job.key)
-        self._board.add(job)
-        self._board.enqueue(job)
-
-    def _accept_item(self, item: Any) -> None:
-        key, request = split_item(item)
-        try:
-            self._keys.check(key)
-        except RequestValidationError as error:
-            self._fail_item(self._new_job(None), request, error)
-            return
-        job = self._new_job(key)
-        try:
-            self._add_submission(job, request)
-        except RequestValidationError as error:
-            self._fail_item(job, request, error)
-
-    def _fail_item(self, job: JobRecord, request: Any, error: RequestValidationError) -> None:
-        known = request if isinstance(request, ImageRequest) else None
-        self._keys.use(job.key)
-        self._board.add(job)
-        self._board.finish_unsent(
-            job, Failed(key=job.key, request=known, task_id=None, client_business_id=None, error=error)
-        )

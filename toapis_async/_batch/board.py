@@ -99,7 +99,7 @@ class Board:
 
     def requeue(self, job: JobRecord, *, last: bool = False) -> None:
         """Put a job that was not accepted back to the head of the queue, or to its end to let others try."""
-        self._sending -= 1
+        self._free_slot_of(job)
         (self.queue.append if last else self.queue.appendleft)(job)
         if self.closed_by is not None:
             job.close(self.closed_by)
@@ -118,7 +118,9 @@ class Board:
         if not self.queue or self._sending >= self.max_in_flight:
             return None
         self._sending += 1
-        return self.queue.popleft()
+        job = self.queue.popleft()
+        job.holds_slot = True
+        return job
 
     def reserve_slot(self) -> bool:
         """Hold a slot for an item that a feeder is about to pull; False if none is free."""
@@ -151,21 +153,18 @@ class Board:
 
     def finish(self, job: JobRecord, outcome: Outcome) -> None:
         """Note how a job ended and offer the outcome."""
-        if job.submission is not None:
-            self._sending -= 1
-        self._offer(job, outcome)
-        self.work.notify()
-
-    def finish_unsent(self, job: JobRecord, outcome: Outcome) -> None:
-        """Offer the outcome of a job that never came to be sent."""
-        self._offer(job, outcome)
-
-    def _offer(self, job: JobRecord, outcome: Outcome) -> None:
+        self._free_slot_of(job)
         self.move(job, outcome.state)
         job.finish(outcome)
         self.ready.append(job)
         self.news.notify()
         self.room.notify()
+        self.work.notify()
+
+    def _free_slot_of(self, job: JobRecord) -> None:
+        if job.holds_slot:
+            job.holds_slot = False
+            self._sending -= 1
 
     def received(self, job: JobRecord) -> None:
         """Note that somebody has the job's outcome."""

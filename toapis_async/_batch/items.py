@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import Any, TypeAlias, cast
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Any, Final, TypeAlias, TypeGuard, cast
+
+import anyio
+from anyio.lowlevel import checkpoint
 
 from .._submission import short_digest
 from ..errors import RequestValidationError
 from ..models import ImageRequest
+
+_logger = logging.getLogger("toapis_async")
+
+_CLOSE_SOURCE_SECONDS: Final = 5.0
 
 RequestItem: TypeAlias = ImageRequest | tuple[str, ImageRequest]
 RequestSource: TypeAlias = Iterable[RequestItem] | AsyncIterable[RequestItem]
@@ -40,6 +48,7 @@ class Keys:
     def __init__(self) -> None:
         self._used: set[bytes] = set()
         self._next_number = 0
+        self._occurrences: dict[str, int] = {}  # only of what occurs more than once
 
     def check(self, key: Any) -> None:
         """Refuse a key that cannot be used; None stands for the running number and is fine.
@@ -52,16 +61,56 @@ class Keys:
             return
         if not isinstance(key, str):
             raise RequestValidationError([f"key: {key!r} is not text"])
-        if short_digest(key) in self._used:
+        if not self.is_free(key):
             raise RequestValidationError([f"key: {key!r} was used before in this batch, each job needs its own"])
 
     def use(self, key: str) -> None:
         """Mark a key as used."""
         self._used.add(short_digest(key))
 
+    def is_free(self, key: Any) -> TypeGuard[str]:
+        """Whether a key is text that was not used."""
+        return isinstance(key, str) and short_digest(key) not in self._used
+
     def next_free(self) -> str:
         """Return the running number as a key; numbers that somebody chose as a key are left out."""
-        while short_digest(str(self._next_number)) in self._used:
+        while not self.is_free(key := str(self._next_number)):
             self._next_number += 1
-        self._next_number += 1
-        return str(self._next_number - 1)
+        return key
+
+    def next_free_of(self, name: str) -> str:
+        """Return `name` as a key, then `name-2` and so on: the occurrences of one request."""
+        if self.is_free(name):
+            return name
+        while not self.is_free(key := f"{name}-{self._occurrences.setdefault(name, 2)}"):
+            self._occurrences[name] += 1
+        return key
+
+
+async def close_source(iterator: AsyncIterator[Any] | None) -> None:
+    """Let an async generator run its clean-up, in bounded time: nobody else holds it."""
+    close = getattr(iterator, "aclose", None)
+    if close is None:
+        return
+    with anyio.move_on_after(_CLOSE_SOURCE_SECONDS, shield=True):
+        try:
+            await close()
+        except Exception:
+            _logger.exception("A source of requests failed while it was closed")
+
+
+class SyncSource:
+    """Pulls from a plain iterable, giving way to other tasks before each item."""
+
+    def __init__(self, source: Iterable[Any]) -> None:
+        self._iterator = iter(source)
+
+    def __aiter__(self) -> SyncSource:
+        return self
+
+    async def __anext__(self) -> Any:
+        await checkpoint()
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise StopAsyncIteration from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import anyio
 
@@ -62,7 +62,9 @@ class Job(ABC):
 class JobRecord(Job):
     """The batch's side of a job."""
 
-    __slots__ = ("_closed_by", "_done", "_given_id", "_on_received", "_outcome", "number", "submission", "watch")
+    __slots__ = (
+        "_closed_by", "_done", "_given_id", "_on_received", "_outcome", "holds_slot", "number", "submission", "watch",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +81,8 @@ class JobRecord(Job):
         self.number = number
         self.submission: Submission | None = None
         self.watch: Watch | None = None
+        self.holds_slot = False
+        """Whether it counts towards `max_in_flight`."""
         self._given_id = task_id
         self._on_received = on_received
         self._outcome: Outcome | None = None
@@ -162,20 +166,25 @@ _NOT_COMPLETED: Final[Mapping[JobState, type[Failed | TimedOut | Unresolved]]] =
 }
 
 
-def outcome_of(job: JobRecord, verdict: GenerationTask | ToapisError, *, refused: bool = False) -> Outcome:
+def outcome_of(
+    job: JobRecord, verdict: GenerationTask | ToapisError, *, refused: bool = False, replayed: bool = False
+) -> Outcome:
     """Turn the end of a wait, or a certain refusal, into the outcome."""
     last = verdict if isinstance(verdict, GenerationTask) else verdict.task or (job.watch.last if job.watch else None)
     # Found by its client_business_id, an attached task has an id of its own; a submission knows its ids best.
     task_id = last.id if last and not job.submission else job.task_id or (last.id if last else None)
     business_id = job.client_business_id or (last.client_business_id if last else None)
+    handle: Any = {
+        "key": job.key,
+        "request": job.request,
+        "task_id": task_id,
+        "client_business_id": business_id,
+        "replayed": replayed,
+    }
     if isinstance(verdict, GenerationTask) and verdict.status is TaskStatus.COMPLETED:
-        return Completed(
-            key=job.key, request=job.request, task_id=task_id, client_business_id=business_id, task=verdict
-        )
+        return Completed(task=verdict, **handle)
     error = GenerationFailed(verdict) if isinstance(verdict, GenerationTask) else verdict
     if not refused:
         model = job.request.model if job.request else None
         error.about(task_id=task_id, client_business_id=business_id, model=model, task=last)
-    return _NOT_COMPLETED[state_of(error, refused=refused)](
-        key=job.key, request=job.request, task_id=task_id, client_business_id=business_id, error=error, task=last
-    )
+    return _NOT_COMPLETED[state_of(error, refused=refused)](error=error, task=last, **handle)

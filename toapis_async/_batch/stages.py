@@ -7,36 +7,32 @@ one rate budget holds for all of them.
 from __future__ import annotations
 
 import heapq
-import logging
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sized
 from typing import Any, Final
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from .._http.dispatch import Dispatcher
 from .._protocol.endpoints import Accepted, Refused, Rejected
-from .._protocol.failures import closes_intake
+from .._protocol.failures import closes_intake, is_lasting
 from .._protocol.lifecycle import is_end
 from .._schedule.backoff import Backoff
-from .._submission import Submission, Submitter
+from .._submission import Submission, Submitter, note_accepted
 from .._unfinished import Unfinished
 from .._watch import Verdict, Watch, announce_end, look, watch_submission
 from ..errors import BatchClosed
 from ..models import GenerationTask, JobState
-from ..outcomes import Outcome
+from ..outcomes import Completed, Failed, Outcome
 from .board import Board, Signal
+from .items import SyncSource, close_source
 from .job import JobRecord, outcome_of
 
-_logger = logging.getLogger("toapis_async")
-
 _KILLED: Final = "a worker of the batch was cancelled from outside"
-_SENDERS: Final = 16
+_SENDERS: Final = 64
 _LOOKERS: Final = 32
 _SHORTEST_SLEEP: Final = 0.001
-_CLOSE_SOURCE_SECONDS: Final = 5.0
 
 
 class Stages:
@@ -105,9 +101,7 @@ class Stages:
         self._intake.cancel_scope.cancel()
         for job, submission in self._board.take_doubtful():
             error = submission.unknown(BatchClosed("the batch sends nothing more"))
-            outcome = outcome_of(job, error)
-            self._board.finish_unsent(job, outcome)
-            self._announce(outcome, None)
+            self._end(job, error)
 
     def close_intake(self, error: Exception) -> None:
         """Stop the intake because of an error that is raised when everything running is delivered."""
@@ -135,7 +129,7 @@ class Stages:
         board = self._board
         iterator: AsyncIterator[Any] | None = None
         try:
-            iterator = aiter(source if isinstance(source, AsyncIterable) else _SyncSource(source))
+            iterator = aiter(source if isinstance(source, AsyncIterable) else SyncSource(source))
             while True:
                 while not board.reserve_slot():
                     await board.room.wait()
@@ -157,21 +151,26 @@ class Stages:
         finally:
             del board.sources[token]
             board.news.notify()
-            await _close(iterator)
+            await close_source(iterator)
 
     async def _send_forever(self) -> None:
-        board = self._board
-        while True:
-            async with self._sender_turn:
-                while (job := board.next_to_send()) is None:
-                    await board.work.wait()
-            submission = job.submission
-            assert submission is not None
-            try:
-                await self._submitter.pay(submission, give_way=True)
-            finally:
-                # Also when cancelled: the record, not the return, says what was paid for.
-                self._after_paying(job, submission)
+        while True:  # without a name for the job: an idle worker shall not keep its last one
+            await self._send(await self._next_to_send())
+
+    async def _next_to_send(self) -> JobRecord:
+        async with self._sender_turn:
+            while (job := self._board.next_to_send()) is None:
+                await self._board.work.wait()
+            return job
+
+    async def _send(self, job: JobRecord) -> None:
+        submission = job.submission
+        assert submission is not None
+        try:
+            await self._submitter.pay(submission, give_way=True)
+        finally:
+            # Also when cancelled: the record, not the return, says what was paid for.
+            self._after_paying(job, submission)
 
     def _after_paying(self, job: JobRecord, submission: Submission) -> None:
         reply = submission.reply
@@ -205,18 +204,26 @@ class Stages:
             self._sooner.notify()
 
     async def _look_forever(self) -> None:
-        while True:
-            async with self._looker_turn:
-                job = await self._next_due()
-            watch = job.watch
-            assert watch is not None
-            verdict = await look(watch, self._dispatcher)
-            if verdict is None:
-                self._push(job, watch)
-            else:
-                self._after_waiting(job, verdict)
+        while True:  # see _send_forever
+            await self._look(await self._next_due())
+
+    async def _look(self, job: JobRecord) -> None:
+        watch = job.watch
+        assert watch is not None
+        verdict = await look(watch, self._dispatcher)
+        if verdict is None:
+            self._push(job, watch)
+            return
+        submission = job.submission
+        if submission and submission.task is None and submission.entry and isinstance(verdict, GenerationTask):
+            await note_accepted(submission.entry, verdict)  # cancelled here, it can still be looked up
+        self._after_waiting(job, verdict)
 
     async def _next_due(self) -> JobRecord:
+        async with self._looker_turn:
+            return await self._first_due()
+
+    async def _first_due(self) -> JobRecord:
         while True:
             if not self._heap:
                 await self._sooner.wait()
@@ -243,6 +250,7 @@ class Stages:
     def _end(self, job: JobRecord, verdict: Verdict, *, refused: bool = False) -> None:
         watch = job.watch
         outcome = outcome_of(job, verdict, refused=refused)
+        _note_end(job, outcome)
         self._board.finish(job, outcome)
         if watch is not None and isinstance(verdict, GenerationTask):
             self._unfinished.settle(watch.asked_id, verdict)
@@ -258,30 +266,20 @@ class Stages:
         )
 
 
-async def _close(iterator: AsyncIterator[Any] | None) -> None:
-    """Let an async generator run its clean-up, in bounded time: nobody else holds it."""
-    close = getattr(iterator, "aclose", None)
-    if close is None:
+def _note_end(job: JobRecord, outcome: Outcome) -> None:
+    """Write an end into the journal. What was refused for a reason that may pass stays queued there."""
+    submission = job.submission
+    entry = submission.entry if submission else None
+    if submission is None or entry is None:
         return
-    with anyio.move_on_after(_CLOSE_SOURCE_SECONDS, shield=True):
-        try:
-            await close()
-        except Exception:
-            _logger.exception("A source of requests failed while it was closed")
-
-
-class _SyncSource:
-    """Pulls from a plain iterable, giving way to other tasks before each item."""
-
-    def __init__(self, source: Iterable[Any]) -> None:
-        self._iterator = iter(source)
-
-    def __aiter__(self) -> _SyncSource:
-        return self
-
-    async def __anext__(self) -> Any:
-        await anyio.lowlevel.checkpoint()
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise StopAsyncIteration from None
+    if isinstance(outcome, Completed):
+        entry.note("completed", outcome.task)
+    elif isinstance(outcome, Failed) and submission.task is not None:
+        entry.note("failed", outcome.task)
+    elif isinstance(outcome, Failed):
+        if is_lasting(outcome.error):
+            entry.note("failed", error=outcome.error)
+    elif submission.task is not None:
+        entry.note("submitted", outcome.task or submission.task)
+    else:
+        entry.note("unresolved")

@@ -18,6 +18,7 @@ from ..errors import (
     DecodeError,
     InsufficientBalanceError,
     InvalidRequestError,
+    JournalError,
     ModelUnavailableError,
     NotFoundError,
     PermissionDeniedError,
@@ -129,7 +130,13 @@ def closes_intake(error: ToapisError) -> bool:
         return (error.code or "").lower() not in _MODEL_CODES
     if isinstance(error, TransportError):
         return error.closed
-    return isinstance(error, AuthenticationError | InsufficientBalanceError)
+    return isinstance(error, AuthenticationError | InsufficientBalanceError | JournalError)
+
+
+def is_lasting(error: ToapisError) -> bool:
+    """Whether the same request would be refused again, whoever sends it and whenever."""
+    passing = RateLimitedError | AuthenticationError | InsufficientBalanceError | PermissionDeniedError
+    return isinstance(error, ApiError) and not isinstance(error, passing)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,125 +1,38 @@
-"""The paid step: the record of an intent, the one POST under a shield, and what its answer meant.
-
-The record says at every instant what may have been paid for. It is written by the shielded child in the
-step in which the answer is read, so that a cancelled caller can lose the answer but never the task.
-"""
+"""The one POST under a shield, and what its answer meant for the record."""
 
 from __future__ import annotations
 
 import logging
-import secrets
-import string
-from collections.abc import Callable
-from hashlib import blake2b
 from typing import Final
 
 import anyio
 from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from ._http.dispatch import Attempts, Dispatcher
-from ._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, build_submit, interpret_submit
-from ._protocol.messages import HttpRequest
-from ._protocol.profiles import validate
-from .errors import DecodeError, RequestValidationError, SubmissionUnknown, ToapisError, TransportError
-from .instrumentation import SubmissionAmbiguous, TaskAccepted
-from .models import GenerationTask, ImageRequest, JobState, UnfinishedTask
+from .._http.dispatch import Dispatcher
+from .._journal import Entry
+from .._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, interpret_submit
+from .._protocol.messages import HttpRequest
+from .._protocol.profiles import validate
+from ..errors import DecodeError, JournalError, RequestValidationError, SubmissionUnknown, ToapisError, TransportError
+from ..instrumentation import SubmissionAmbiguous, TaskAccepted
+from ..models import GenerationTask, ImageRequest, JobState
+from .record import Submission, new_client_business_id, short_digest
 
 _logger = logging.getLogger("toapis_async")
 
 POST_SECONDS: Final = 60.0  # the longest one paid attempt may take
 SHIELD_SECONDS: Final = POST_SECONDS + 15.0
 _SAFE_ID_LENGTH: Final = 96
-_ID_ALPHABET: Final = string.ascii_lowercase + string.digits
 
 
-def new_client_business_id() -> str:
-    """Return 32 random characters of `[a-z0-9]` that do not look like a task id (those have an underscore)."""
-    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(32))
-
-
-def short_digest(text: str) -> bytes:
-    """Return 16 bytes that stand for an id or a key, of which a session may see millions."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-class Submission:
-    """The record of one request on its way through the paid step."""
-
-    __slots__ = (
-        "accepted_at", "attempts", "claims_id", "client_business_id", "doubtful", "on_change", "reply", "request",
-        "resubmissions", "state", "task", "wire",
-    )  # fmt: skip
-
-    def __init__(self, request: ImageRequest, on_change: Callable[[JobState], None] | None = None) -> None:
-        self.request = request
-        self.client_business_id = request.client_business_id or new_client_business_id()
-        self.wire: HttpRequest | None = build_submit(request, self.client_business_id)
-        """What is sent; fixed here, whatever becomes of the parts of the request. None once it is accepted."""
-        self.claims_id = request.client_business_id is not None
-        """Whether it keeps others from using its id."""
-        self.attempts = Attempts()
-        self.doubtful = False
-        """Whether an earlier attempt may have been accepted, though it was not found."""
-        self.state = JobState.QUEUED
-        """`QUEUED`: certainly not accepted by any attempt. `POSTING`: perhaps. `SUBMITTED`: accepted."""
-        self.reply: Reply | None = None
-        """What the last attempt came to; None while none has."""
-        self.task: GenerationTask | None = None
-        self.accepted_at = 0.0
-        """On the session's clock."""
-        self.resubmissions = 0
-        self.on_change = on_change
-
-    @property
-    def task_id(self) -> str | None:
-        """The service's id, once it is known."""
-        return self.task.id if self.task else None
-
-    @property
-    def may_be_paid(self) -> bool:
-        """Whether the service may have accepted it."""
-        return self.state is not JobState.QUEUED
-
-    def move(self, state: JobState) -> None:
-        """Enter a state."""
-        self.state = state
-        if self.on_change:
-            self.on_change(state)
-
-    def turn_back(self) -> None:
-        """Record that the last attempt was certainly not accepted."""
-        self.move(JobState.POSTING if self.doubtful else JobState.QUEUED)
-
-    def unknown(self, error: ToapisError) -> SubmissionUnknown:
-        """Return the error for a doubtful submission whose last attempt ended with `error`."""
-        reason = f"an earlier answer was lost, and another attempt was not taken: {error.message}"
-        return SubmissionUnknown(
-            reason, not_found=True, client_business_id=self.client_business_id, model=self.request.model
-        )
-
-    def accept(self, task: GenerationTask, now: float) -> None:
-        """Record that the service has the task."""
-        self.task = task
-        self.wire = None
-        self.accepted_at = now
-        self.move(JobState.SUBMITTED)
-
-    def complete_error(self, error: ToapisError) -> ToapisError:
-        """Give an error of this submission its handle, as far as the service can know it."""
-        if not self.may_be_paid:
-            return error.about(model=self.request.model)
-        return error.about(
-            task_id=self.task_id, client_business_id=self.client_business_id, model=self.request.model, task=self.task
-        )
-
-    def snapshot(self) -> UnfinishedTask:
-        """Return the record as a value."""
-        return UnfinishedTask(
-            request=self.request,
-            client_business_id=self.client_business_id,
-            task_id=self.task_id,
-            state=self.state,
+async def note_accepted(entry: Entry, task: GenerationTask) -> None:
+    """Write a task id into the journal; one that cannot be written is at least logged."""
+    try:
+        await entry.accepted(task)
+    except JournalError as error:
+        _logger.error(  # noqa: TRY400 - the trace says nothing that the text does not
+            "Task %s (client_business_id %s) was accepted, but: %s", task.id, entry.client_business_id, error
         )
 
 
@@ -132,7 +45,7 @@ class Submitter:
         self._idle = anyio.Event()
         self._claimed: set[bytes] = set()
 
-    def intend(self, request: ImageRequest, on_change: Callable[[JobState], None] | None = None) -> Submission:
+    def intend(self, request: ImageRequest) -> Submission:
         """Check a request and make the record of paying for it; nothing is sent.
 
         Raises:
@@ -145,16 +58,20 @@ class Submitter:
             raise RequestValidationError([
                 f"client_business_id: {own_id!r} was used before, each attempt needs its own"
             ])
-        submission = Submission(request, on_change)
-        if own_id is not None:
-            if len(own_id) > _SAFE_ID_LENGTH:
-                _logger.warning(
-                    "client_business_id: %r is longer than %d characters, beyond which no client is known to have"
-                    " looked a task up",
-                    own_id,
-                    _SAFE_ID_LENGTH,
-                )
-            self._claimed.add(short_digest(own_id))
+        if own_id is not None and len(own_id) > _SAFE_ID_LENGTH:
+            _logger.warning(
+                "client_business_id: %r is longer than %d characters, beyond which no client is known to have"
+                " looked a task up",
+                own_id,
+                _SAFE_ID_LENGTH,
+            )
+        return self.restore(request, own_id or new_client_business_id())
+
+    def restore(self, request: ImageRequest, client_business_id: str) -> Submission:
+        """Make the record of a request that was checked before, in an earlier run for instance."""
+        submission = Submission(request, client_business_id)
+        if submission.claims_id:
+            self._claimed.add(short_digest(client_business_id))
         return submission
 
     def release(self, submission: Submission) -> None:
@@ -221,11 +138,9 @@ class Submitter:
         self._posting += 1
         try:
             with anyio.move_on_after(SHIELD_SECONDS, shield=True):
-                submission.move(JobState.POSTING)
-                answers.append(await self._exchange(submission, request))
+                await self._pay_once(submission, request, answers)
             if not answers:
                 answers.append(Ambiguous(error=TransportError(f"No answer within {SHIELD_SECONDS:g} s", sent=True)))
-            self._record(submission, answers[0])
         except get_cancelled_exc_class():
             _logger.warning(
                 "The event loop ended while a paid request was on its way: it may have been accepted under"
@@ -234,10 +149,28 @@ class Submitter:
             )
             raise
         finally:
+            if answers:
+                self._record(submission, answers[0])
             self._posting -= 1
             if not self._posting:
                 self._idle.set()
                 self._idle = anyio.Event()
+
+    async def _pay_once(
+        self, submission: Submission, request: HttpRequest, answers: list[Reply | TransportError]
+    ) -> None:
+        entry = submission.entry
+        submission.move(JobState.POSTING)
+        if entry:
+            try:
+                await entry.posting()
+            except JournalError as error:
+                answers.append(Rejected(error=error))
+                return
+        answer = await self._exchange(submission, request)
+        answers.append(answer)
+        if entry and isinstance(answer, Accepted):
+            await note_accepted(entry, answer.task)
 
     async def _exchange(self, submission: Submission, request: HttpRequest) -> Reply | TransportError:
         try:

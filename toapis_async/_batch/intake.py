@@ -1,0 +1,157 @@
+"""What comes into a batch: requests become jobs, new ones or those of an earlier run, and ids to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._http.dispatch import Dispatcher
+from .._journal import Entry, Journal, Row, digest_of
+from .._protocol.profiles import validate
+from .._schedule.backoff import Backoff
+from .._submission import Submission, Submitter, new_client_business_id
+from .._watch import Origin, Watch, watch_submission
+from ..errors import RequestValidationError
+from ..models import ImageRequest, JobState, TaskKind
+from ..outcomes import Failed
+from .board import Board
+from .items import Keys, split_item
+from .job import JobRecord, outcome_of
+from .stages import Stages
+
+
+class Intake:
+    """Makes the jobs of one batch."""
+
+    def __init__(
+        self,
+        board: Board,
+        stages: Stages,
+        submitter: Submitter,
+        dispatcher: Dispatcher,
+        schedule: Backoff,
+        *,
+        retry_failed: bool,
+        on_job: Callable[[JobRecord], None] | None,
+    ) -> None:
+        self.journal: Journal | None = None
+        self._board = board
+        self._stages = stages
+        self._submitter = submitter
+        self._dispatcher = dispatcher
+        self._schedule = schedule
+        self._retry_failed = retry_failed
+        self._on_job = on_job
+        self._keys = Keys()
+        self._arrived = 0
+
+    def submit(self, request: ImageRequest, key: str | None) -> JobRecord:
+        """See `Batch.submit`."""
+        self._keys.check(key)
+        if self.journal is None:
+            submission = self._submitter.intend(request)
+            return self._add_new(self._keys.next_free() if key is None else key, submission)
+        digest = digest_of(validate(request))
+        name = self._keys.next_free_of(digest[:16]) if key is None else key
+        row = self.journal.find(name)
+        if row is None:
+            submission = self._submitter.intend(request)
+            submission.entry = self.journal.add(name, digest, request, submission.client_business_id)
+            return self._add_new(name, submission)
+        if row.digest != digest:
+            problem = (
+                f"key: {name!r} belongs to another request in {self.journal.path}, a changed request needs its own"
+            )
+            raise RequestValidationError([problem])
+        return self._resume(self.journal, row, request)
+
+    def accept(self, item: Any) -> None:
+        """Make a job of what a source gave; what cannot be sent becomes a `Failed` outcome."""
+        key, request = split_item(item)
+        try:
+            self.submit(request, key)
+        except RequestValidationError as error:
+            job = self._make(key if self._keys.is_free(key) else self._keys.next_free())
+            known = request if isinstance(request, ImageRequest) else None
+            self._board.finish(
+                job, Failed(key=job.key, request=known, task_id=None, client_business_id=None, error=error)
+            )
+
+    def attach(self, task_id: str, key: str | None, kind: TaskKind) -> JobRecord:
+        """See `Batch.attach`."""
+        self._keys.check(key)
+        watch = Watch(
+            task_id,
+            kind=kind,
+            schedule=self._schedule,
+            origin=Origin.GIVEN,
+            since=self._dispatcher.clock(),
+            random=self._dispatcher.random,
+        )
+        job = self._make(self._keys.next_free() if key is None else key, task_id=task_id, kind=kind)
+        self._board.move(job, JobState.SUBMITTED)
+        self._stages.watch(job, watch)
+        return job
+
+    def _make(
+        self,
+        key: str,
+        submission: Submission | None = None,
+        *,
+        task_id: str | None = None,
+        kind: TaskKind = "image",
+    ) -> JobRecord:
+        job = JobRecord(key, self._arrived, on_received=self._board.received, task_id=task_id, kind=kind)
+        self._arrived += 1
+        self._keys.use(key)
+        if submission is not None:
+            job.submission = submission
+            job.state = submission.state
+            submission.on_change = lambda state: self._board.move(job, state)
+        self._board.add(job)
+        if self._on_job:
+            self._on_job(job)
+        return job
+
+    def _add_new(self, key: str, submission: Submission) -> JobRecord:
+        job = self._make(key, submission)
+        self._board.enqueue(job)
+        return job
+
+    # -- jobs of an earlier run
+
+    def _resume(self, journal: Journal, row: Row, request: ImageRequest) -> JobRecord:
+        if row.state == "failed" and self._retry_failed:
+            return self._pay_anew(journal, row, request)
+        submission = self._submitter.restore(request, row.client_business_id)
+        submission.entry = Entry(journal, row.key, row.client_business_id, row.earlier_ids)
+        if row.task is not None:
+            submission.accept(row.task, self._dispatcher.clock())
+        elif row.state in {"posting", "unresolved"}:
+            submission.move(JobState.POSTING)
+        if row.state in {"completed", "failed"}:
+            return self._replay(row, submission)
+        if row.state == "queued":
+            return self._add_new(row.key, submission)
+        job = self._make(row.key, submission)
+        watch = watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher)
+        if submission.task is not None:
+            watch.postpone(self._dispatcher.clock())  # it may long be at its end
+        self._stages.watch(job, watch)
+        return job
+
+    def _replay(self, row: Row, submission: Submission) -> JobRecord:
+        job = self._make(row.key, submission)
+        verdict = row.error or row.task
+        assert verdict is not None  # the journal keeps no end without one
+        self._board.finish(job, outcome_of(job, verdict, refused=row.task is None, replayed=True))
+        return job
+
+    def _pay_anew(self, journal: Journal, row: Row, request: ImageRequest) -> JobRecord:
+        used = {row.client_business_id, *row.earlier_ids}
+        own_id = request.client_business_id
+        new_id = own_id if own_id is not None and own_id not in used else new_client_business_id()
+        submission = self._submitter.restore(request, new_id)
+        submission.entry = Entry(journal, row.key, new_id, (*row.earlier_ids, row.client_business_id))
+        submission.entry.note("queued")
+        return self._add_new(row.key, submission)

@@ -1,0 +1,225 @@
+"""The journal of one batch: rows are handed to one thread, which commits whatever has gathered at once.
+
+A write that money depends on is awaited; the others follow in order. The thread opens, locks and closes the
+file itself, so that a cancelled wait leaves nothing open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeAlias
+
+import anyio
+
+from ..errors import JournalError, ToapisError
+from ..models import GenerationTask, ImageRequest
+from .lock import only_writer
+from .rows import Row, RowState, error_to_text, request_to_text, task_to_text
+from .store import Change, apply, find_row, journal_errors, open_to_read, open_to_write
+
+_logger = logging.getLogger("toapis_async")
+
+_GATHER_SECONDS: Final = 0.05
+_CLOSE_SECONDS: Final = 30.0  # for the last commit, on a disk that is slow
+_Done: TypeAlias = asyncio.Future[JournalError | None]
+_Write: TypeAlias = tuple[Change, _Done | None]
+
+
+class Entry:
+    """The row of one job, and the writing of it."""
+
+    __slots__ = ("_earlier_ids", "_journal", "client_business_id", "key")
+
+    def __init__(self, journal: Journal, key: str, client_business_id: str, earlier_ids: tuple[str, ...] = ()) -> None:
+        self._journal = journal
+        self.key = key
+        self.client_business_id = client_business_id
+        self._earlier_ids = earlier_ids
+
+    async def posting(self) -> None:
+        """Record, before the first byte is sent, that the request may be paid for.
+
+        Raises:
+            JournalError: the row is not on disk.
+
+        """
+        await self._journal.write_durably(self._change("posting"))
+
+    async def accepted(self, task: GenerationTask) -> None:
+        """Record the task, before anybody is told of it.
+
+        Raises:
+            JournalError: the row is not on disk.
+
+        """
+        await self._journal.write_durably(self._change("submitted", task))
+
+    def note(self, state: RowState, task: GenerationTask | None = None, error: ToapisError | None = None) -> None:
+        """Record where the job stands, in order but not at once."""
+        self._journal.write(self._change(state, task, error))
+
+    def _change(self, state: RowState, task: GenerationTask | None = None, error: ToapisError | None = None) -> Change:
+        return Change(
+            time.time(),
+            self.key,
+            state,
+            self.client_business_id,
+            earlier_ids=json.dumps(self._earlier_ids) if self._earlier_ids else "[]",
+            task_id=task.id if task else None,
+            snapshot=task_to_text(task) if task else None,
+            error=error_to_text(error) if error else None,
+        )
+
+
+class Journal:
+    """The open journal. All methods are called in the event loop's thread."""
+
+    def __init__(self, path: Path, base_url: str, on_failure: Callable[[JournalError], None]) -> None:
+        self.path = path
+        self._base_url = base_url
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._writes: SimpleQueue[_Write | None] = SimpleQueue()
+        self._opened: _Done = self._loop.create_future()
+        self._closed: _Done = self._loop.create_future()
+        self._failure: JournalError | None = None
+        self._reader: sqlite3.Connection | None = None
+        # A daemon: a program that dies does not wait for it, and a commit is whole or not there.
+        self._thread = threading.Thread(target=self._run, name=f"journal {path.name}", daemon=True)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Journal]:
+        """Hold the journal open and locked; everything written is on disk at the end.
+
+        Raises:
+            JournalError: it cannot be opened, or somebody else writes it.
+
+        """
+        self._thread.start()
+        try:
+            if error := await self._opened:
+                raise error
+            yield self
+        finally:
+            self._writes.put(None)
+            # In a child: a shield in this task would not stop a native cancellation.
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._until_closed)
+
+    def find(self, key: str) -> Row | None:
+        """Return what an earlier run knew about a key. Reads one row, in about 50 microseconds.
+
+        Raises:
+            JournalError: the journal cannot be read.
+
+        """
+        return find_row(self._reader, self.path, key) if self._reader else None
+
+    def add(self, key: str, digest: str, request: ImageRequest, client_business_id: str) -> Entry:
+        """Make the row of a new job."""
+        self.write(Change(time.time(), key, "queued", client_business_id, request_to_text(request), digest))
+        return Entry(self, key, client_business_id)
+
+    def write(self, change: Change) -> None:
+        """Write in order, without waiting for it."""
+        self._writes.put((change, None))
+
+    async def write_durably(self, change: Change) -> None:
+        """Write and wait until it is on disk. Cancelling the wait does not take the write back.
+
+        Raises:
+            JournalError: it is not on disk.
+
+        """
+        done: _Done = self._loop.create_future()
+        self._writes.put((change, done))
+        if error := await done:
+            raise JournalError(error.reason, path=self.path)
+
+    async def _until_closed(self) -> None:
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            await asyncio.wait([self._closed])
+
+    # -- in the thread
+
+    def _run(self) -> None:
+        try:
+            with only_writer(self.path), closing(open_to_write(self.path, self._base_url)) as db:
+                if db.execute("SELECT count(*) FROM jobs LIMIT 1").fetchone()[0]:
+                    self._reader = open_to_read(self.path)
+                self._identity = self._look()
+                self._tell(self._opened, None)
+                try:
+                    self._serve(db)
+                finally:
+                    if self._reader:
+                        self._reader.close()
+        except JournalError as error:
+            self._tell(self._opened, error)
+        except Exception as error:
+            _logger.exception("The journal %s could not be opened", self.path)
+            self._tell(self._opened, JournalError(f"cannot be used: {error!r}", path=self.path))
+        finally:
+            self._tell(self._closed, None)
+
+    def _serve(self, db: sqlite3.Connection) -> None:
+        going = True
+        while going:
+            group, going = self._gather()
+            if group and self._failure is None:
+                try:
+                    with journal_errors(self.path):
+                        self._commit(db, group)
+                except JournalError as error:
+                    self._failure = error
+                    self._call(self._on_failure, error)
+            if waiting := [done for _, done in group if done]:
+                self._call(_settle, waiting, self._failure)
+
+    def _gather(self) -> tuple[list[_Write], bool]:
+        """Take what is there, and wait a little for more as long as nobody waits for any of it."""
+        group: list[_Write] = []
+        patience = None
+        with suppress(Empty):
+            while write := self._writes.get(timeout=patience):
+                group.append(write)
+                if patience is None:
+                    patience = _GATHER_SECONDS
+                if write[1]:
+                    patience = 0.0
+            return group, False
+        return group, True
+
+    def _commit(self, db: sqlite3.Connection, group: list[_Write]) -> None:
+        if self._look() != self._identity:
+            raise JournalError("was moved or replaced while it was in use", path=self.path)
+        apply(db, [change for change, _ in group])
+
+    def _look(self) -> tuple[int, int]:
+        try:
+            seen = self.path.stat()
+        except FileNotFoundError:
+            return 0, 0
+        return seen.st_dev, seen.st_ino
+
+    def _tell(self, future: _Done, error: JournalError | None) -> None:
+        self._call(_settle, [future], error)
+
+    def _call(self, function: Callable[..., None], *values: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            self._loop.call_soon_threadsafe(function, *values)
+
+
+def _settle(futures: list[_Done], error: JournalError | None) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(error)

@@ -1,0 +1,111 @@
+"""One row of the journal as a value, and what of it is stored as text."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final, Literal, TypeAlias
+
+from attrs import asdict, frozen
+
+from .. import errors
+from .._protocol.codec import decode_inline_result, decode_task
+from ..errors import ApiError, GenerationFailed, ToapisError
+from ..models import GenerationTask, ImageRequest
+
+RowState: TypeAlias = Literal["queued", "posting", "submitted", "completed", "failed", "unresolved"]
+STATES: Final[tuple[RowState, ...]] = ("queued", "posting", "submitted", "completed", "failed", "unresolved")
+
+_DIGEST_FORM: Final = 1  # of the text that is hashed; another number for every change of it
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+@frozen(kw_only=True)
+class Row:
+    """What an earlier run knew about one job."""
+
+    key: str
+    request: ImageRequest
+    digest: str
+    state: RowState
+    client_business_id: str
+    earlier_ids: tuple[str, ...]
+    """Ids of attempts that failed, before `retry_failed` paid again."""
+    task_id: str | None
+    task: GenerationTask | None
+    """The last snapshot."""
+    error: ToapisError | None
+    """Of a row that failed."""
+    updated_at: datetime
+    """UTC, by the clock of the machine that wrote it."""
+
+
+def digest_of(request: ImageRequest) -> str:
+    """Return 32 hexadecimal digits that stand for what a request asks for, in every version of this package.
+
+    The `client_business_id` is not part of it: it names an attempt at paying, not a picture. Fields that were
+    left out are not part of it either, so that fields added later change nothing.
+    """
+    fields = _fields(request)
+    fields.pop("client_business_id", None)
+    return blake2b(f"{_DIGEST_FORM}:{_canonical(fields)}".encode(), digest_size=16).hexdigest()
+
+
+def request_to_text(request: ImageRequest) -> str:
+    """Return the request as JSON."""
+    return _canonical(_fields(request))
+
+
+def request_from_text(text: str) -> ImageRequest:
+    """Read what `request_to_text` wrote."""
+    return ImageRequest(**json.loads(text))
+
+
+def task_to_text(task: GenerationTask) -> str:
+    """Return a snapshot as the answer it was read from."""
+    return json.dumps(task.raw)
+
+
+def task_from_text(text: str, task_id: str) -> GenerationTask:
+    """Read what `task_to_text` wrote; the answer may not repeat its id.
+
+    Raises:
+        ValueError: there is no task in it.
+
+    """
+    body = json.loads(text)
+    task = decode_task(body, asked_id=task_id) or decode_inline_result(body, client_business_id=task_id)
+    if task is None:
+        raise ValueError(f"no task in {text[:80]!r}")
+    return task
+
+
+def error_to_text(error: ToapisError) -> str | None:
+    """Return the error of a refused request as JSON; None for one that its snapshot tells."""
+    if not isinstance(error, ApiError):
+        return None
+    kept = {name: getattr(error, name) for name in ("message", "http_status", "code", "request_id", "model")}
+    return json.dumps({"kind": type(error).__name__, **kept})
+
+
+def error_from_text(text: str | None, task: GenerationTask | None) -> ToapisError | None:
+    """Read what `error_to_text` wrote."""
+    if text is None:
+        return GenerationFailed(task) if task else None
+    fields = json.loads(text)
+    kind: type[ApiError] = getattr(errors, fields.pop("kind"))
+    return kind(fields.pop("message"), **fields)
+
+
+def time_of(seconds: float) -> datetime:
+    """Return a time stamp of the journal as a UTC time."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _fields(request: ImageRequest) -> dict[str, Any]:
+    fields = {name: value for name, value in asdict(request, recurse=False).items() if value not in (None, (), {})}
+    if request.metadata or request.extra:
+        # Through JSON once, so that what is equal when it is sent is equal here: 1 and "1" as names of a member.
+        fields = json.loads(json.dumps(fields))
+    return fields

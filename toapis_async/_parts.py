@@ -1,0 +1,56 @@
+"""What exists while a session is open, wired together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from ._batch import Batch, RequestSource
+from ._batch.batch import OnExit
+from ._batch.job import JobRecord
+from ._files.downloads import Downloader
+from ._http.dispatch import Dispatcher
+from ._http.transport import AiohttpTransport
+from ._schedule.backoff import Backoff
+from ._single import Singles
+from ._submission import Submitter
+from ._unfinished import Unfinished
+
+
+class Parts:
+    """What exists while a session is open."""
+
+    def __init__(self, transport: AiohttpTransport, dispatcher: Dispatcher, base_url: str) -> None:
+        self.base_url = base_url
+        self.transport = transport
+        self.dispatcher = dispatcher
+        self.submitter = Submitter(dispatcher)
+        self.unfinished = Unfinished()
+        self.singles = Singles(dispatcher, self.submitter, self.unfinished)
+        self.downloader = Downloader()
+
+    def batch(
+        self,
+        requests: RequestSource,
+        schedule: Backoff,
+        *,
+        max_in_flight: int,
+        journal: str | os.PathLike[str] | None,
+        retry_failed: bool,
+        on_exit: OnExit = "detach",
+        on_job: Callable[[JobRecord], None] | None = None,
+    ) -> Batch:
+        """See `ToapisSession.open_batch`."""
+        return Batch(
+            requests,
+            submitter=self.submitter,
+            dispatcher=self.dispatcher,
+            unfinished=self.unfinished,
+            schedule=schedule,
+            max_in_flight=max_in_flight,
+            journal=journal,
+            base_url=self.base_url,
+            retry_failed=retry_failed,
+            on_exit=on_exit,
+            on_job=on_job,
+        )

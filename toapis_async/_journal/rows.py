@@ -52,6 +52,15 @@ def digest_of(request: ImageRequest) -> str:
     return blake2b(f"{_DIGEST_FORM}:{_canonical(fields)}".encode(), digest_size=16).hexdigest()
 
 
+def is_storable(key: str) -> bool:
+    """Whether SQLite can keep a text."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in key
+
+
 def request_to_text(request: ImageRequest) -> str:
     """Return the request as JSON."""
     return _canonical(_fields(request))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ._batch import Batch, RequestSource
 from ._batch.batch import OnExit
+from ._batch.gather import gather_outcomes, read_all
 from ._batch.job import JobRecord
 from ._files.downloads import Downloader
 from ._http.dispatch import Dispatcher
@@ -15,6 +16,7 @@ from ._schedule.backoff import Backoff
 from ._single import Singles
 from ._submission import Submitter
 from ._unfinished import Unfinished
+from .outcomes import Outcome
 
 
 class Parts:
@@ -35,6 +37,7 @@ class Parts:
         schedule: Backoff,
         *,
         max_in_flight: int,
+        save_to: str | os.PathLike[str] | None,
         journal: str | os.PathLike[str] | None,
         retry_failed: bool,
         on_exit: OnExit = "detach",
@@ -47,10 +50,38 @@ class Parts:
             dispatcher=self.dispatcher,
             unfinished=self.unfinished,
             schedule=schedule,
+            downloader=self.downloader,
             max_in_flight=max_in_flight,
+            save_to=save_to,
             journal=journal,
             base_url=self.base_url,
             retry_failed=retry_failed,
             on_exit=on_exit,
             on_job=on_job,
         )
+
+    async def gather(
+        self,
+        requests: RequestSource,
+        schedule: Backoff,
+        *,
+        max_in_flight: int,
+        save_to: str | os.PathLike[str] | None,
+        journal: str | os.PathLike[str] | None,
+        retry_failed: bool,
+    ) -> list[Outcome]:
+        """See `ToapisSession.generate_many`."""
+        items = await read_all(requests)
+        jobs: list[JobRecord] = []
+        batch = self.batch(
+            items,
+            schedule,
+            max_in_flight=max_in_flight,
+            save_to=save_to,
+            journal=journal,
+            retry_failed=retry_failed,
+            on_job=jobs.append,
+        )
+        with self.unfinished.gathering(lambda: [job.submission for job in jobs if job.submission]):
+            async with batch:
+                return await gather_outcomes(batch, items, jobs)

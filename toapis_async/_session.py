@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from ._batch import Batch, RequestSource
 from ._batch.batch import OnExit
-from ._batch.gather import gather_outcomes, read_all
-from ._batch.job import JobRecord
 from ._config import read_base_url, read_key
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
@@ -156,6 +154,7 @@ class ToapisSession:
         *,
         max_in_flight: int = 256,
         poll: Backoff | None = None,
+        save_to: str | os.PathLike[str] | None = None,
         journal: str | os.PathLike[str] | None = None,
         retry_failed: bool = False,
     ) -> list[Outcome]:
@@ -171,26 +170,19 @@ class ToapisSession:
             JournalError: the journal cannot be opened.
 
         """
-        parts = self._open()
-        items = await read_all(requests)
-        jobs: list[JobRecord] = []
-        batch = parts.batch(
-            items,
+        return await self._open().gather(
+            requests,
             poll or self._poll,
             max_in_flight=max_in_flight,
+            save_to=save_to,
             journal=journal,
             retry_failed=retry_failed,
-            on_job=jobs.append,
         )
-        with parts.unfinished.gathering(lambda: [job.submission for job in jobs if job.submission]):
-            async with batch:
-                return await gather_outcomes(batch, items, jobs)
 
     async def submit(self, request: ImageRequest) -> GenerationTask:
         """Pay for one request and return its first snapshot, without waiting for the pictures.
 
-        Cancelling this while the request is on its way takes effect when its answer is recorded, after at
-        most 75 s; the task is then in `unfinished`.
+        Cancelling this is like cancelling `generate`.
 
         Raises:
             RequestValidationError: nothing was sent.
@@ -263,6 +255,7 @@ class ToapisSession:
         *,
         max_in_flight: int = 256,
         poll: Backoff | None = None,
+        save_to: str | os.PathLike[str] | None = None,
         journal: str | os.PathLike[str] | None = None,
         retry_failed: bool = False,
         on_exit: OnExit = "detach",
@@ -273,6 +266,8 @@ class ToapisSession:
             requests: requests or `(key, request)` pairs to begin with, pulled as slots become free.
             max_in_flight: how many jobs may be on their way or running at the service at once.
             poll: when to look at waiting tasks; the session's schedule if left out.
+            save_to: a folder in which pictures are saved as `download` does; an outcome comes when its files are
+                there, in `Completed.files`. What could not be saved is in `Completed.download_error`.
             journal: a file in which every job is recorded before it is paid for, made if it does not exist. A
                 batch with the same journal and the same requests, in this process or another, goes on where the
                 last one ended, however it ended: what ended comes at once with `replayed=True`, what was
@@ -293,6 +288,7 @@ class ToapisSession:
             requests,
             poll or self._poll,
             max_in_flight=max_in_flight,
+            save_to=save_to,
             journal=journal,
             retry_failed=retry_failed,
             on_exit=on_exit,

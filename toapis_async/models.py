@@ -39,6 +39,8 @@ class JobState(enum.StrEnum):
     """The paid request is on its way, or its answer was lost: it may have been accepted."""
     SUBMITTED = "submitted"
     """Accepted by the service, which works on it."""
+    DOWNLOADING = "downloading"
+    """Completed at the service; its pictures are being saved."""
     COMPLETED = "completed"
     FAILED = "failed"
     TIMED_OUT = "timed_out"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 from attrs import frozen
 
-from .errors import ToapisError
+from .errors import DownloadError, ToapisError
 from .models import GenerationTask, ImageRequest, JobState
 
 
@@ -28,6 +29,10 @@ class Completed(_Ended):
 
     state: ClassVar = JobState.COMPLETED
     task: GenerationTask
+    files: tuple[Path, ...] = ()
+    """The saved pictures, in the order of `task.images`, if the batch has `save_to`."""
+    download_error: DownloadError | None = None
+    """Why not all of them could be saved; the task itself is complete."""
 
     def unwrap(self) -> GenerationTask:
         """Return the finished task."""

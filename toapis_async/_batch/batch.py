@@ -13,6 +13,7 @@ import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.lowlevel import checkpoint
 
+from .._files.downloads import Downloader
 from .._http.dispatch import Dispatcher
 from .._journal import Journal
 from .._schedule.backoff import Backoff
@@ -26,6 +27,7 @@ from .groups import simplest
 from .intake import Intake
 from .items import RequestSource, check_source
 from .job import Job, JobRecord
+from .savings import Savings
 from .stages import Stages
 
 _logger = logging.getLogger("toapis_async")
@@ -57,7 +59,9 @@ class Batch(AsyncContextManagerMixin):
         dispatcher: Dispatcher,
         schedule: Backoff,
         unfinished: Unfinished,
+        downloader: Downloader,
         max_in_flight: int,
+        save_to: str | os.PathLike[str] | None,
         journal: str | os.PathLike[str] | None,
         base_url: str,
         retry_failed: bool,
@@ -75,7 +79,15 @@ class Batch(AsyncContextManagerMixin):
         self._submitter = submitter
         self._on_exit = on_exit
         self._board = Board(max_in_flight)
-        self._stages = Stages(self._board, submitter, dispatcher, schedule, unfinished)
+        savings = None if save_to is None else Savings(self._board, downloader, Path(save_to))
+        self._stages = Stages(
+            self._board,
+            submitter=submitter,
+            dispatcher=dispatcher,
+            schedule=schedule,
+            unfinished=unfinished,
+            savings=savings,
+        )
         self._intake = Intake(
             self._board, self._stages, submitter, dispatcher, schedule, retry_failed=retry_failed, on_job=on_job
         )

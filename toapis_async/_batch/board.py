@@ -25,6 +25,8 @@ class BatchProgress:
     posting: int
     running: int
     """Accepted, and not at their end."""
+    downloading: int
+    """Completed at the service; their pictures are being saved, or wait for that."""
     completed: int
     failed: int
     timed_out: int
@@ -151,6 +153,13 @@ class Board:
         self._counts[state] += 1
         job.state = state
 
+    def begin_download(self, job: JobRecord) -> None:
+        """Note that the service is done with a job, though it has no outcome yet."""
+        self._free_slot_of(job)
+        self.move(job, JobState.DOWNLOADING)
+        self.room.notify()
+        self.work.notify()
+
     def finish(self, job: JobRecord, outcome: Outcome) -> None:
         """Note how a job ended and offer the outcome."""
         self._free_slot_of(job)
@@ -179,8 +188,8 @@ class Board:
 
     @property
     def running(self) -> int:
-        """Jobs that may be at the service."""
-        return self._counts[JobState.POSTING] + self._counts[JobState.SUBMITTED]
+        """Jobs that end without anybody's doing."""
+        return sum(self._counts[state] for state in (JobState.POSTING, JobState.SUBMITTED, JobState.DOWNLOADING))
 
     @property
     def exhausted(self) -> bool:
@@ -199,6 +208,7 @@ class Board:
             queued=self._counts[JobState.QUEUED],
             posting=self._counts[JobState.POSTING],
             running=self._counts[JobState.SUBMITTED],
+            downloading=self._counts[JobState.DOWNLOADING],
             completed=self._counts[JobState.COMPLETED],
             failed=self._counts[JobState.FAILED],
             timed_out=self._counts[JobState.TIMED_OUT],

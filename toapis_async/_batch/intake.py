@@ -146,7 +146,7 @@ class Intake:
         job = self._make(row.key, submission)
         verdict = row.error or row.task
         assert verdict is not None  # the journal keeps no end without one
-        self._board.finish(job, outcome_of(job, verdict, refused=row.task is None, replayed=True))
+        self._stages.deliver(job, outcome_of(job, verdict, refused=row.task is None, replayed=True))
         return job
 
     def _pay_anew(self, journal: Journal, row: Row, request: ImageRequest) -> JobRecord:

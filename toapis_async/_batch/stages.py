@@ -28,6 +28,7 @@ from ..outcomes import Completed, Failed, Outcome
 from .board import Board, Signal
 from .items import SyncSource, close_source
 from .job import JobRecord, outcome_of
+from .savings import SAVERS, Savings
 
 _KILLED: Final = "a worker of the batch was cancelled from outside"
 _SENDERS: Final = 64
@@ -41,12 +42,15 @@ class Stages:
     def __init__(
         self,
         board: Board,
+        *,
         submitter: Submitter,
         dispatcher: Dispatcher,
         schedule: Backoff,
         unfinished: Unfinished,
+        savings: Savings | None,
     ) -> None:
         self._board = board
+        self._savings = savings
         self._submitter = submitter
         self._unfinished = unfinished
         self._dispatcher = dispatcher
@@ -77,6 +81,9 @@ class Stages:
             await taking.wait()
             for _ in range(_LOOKERS):
                 self._workers.start_soon(self._look_forever)
+            if self._savings:
+                for _ in range(SAVERS):
+                    self._workers.start_soon(self._savings.save_forever)
             ready.set()
         if not self._stopping:
             raise RuntimeError(_KILLED)
@@ -251,12 +258,9 @@ class Stages:
         watch = job.watch
         outcome = outcome_of(job, verdict, refused=refused)
         _note_end(job, outcome)
-        self._board.finish(job, outcome)
         if watch is not None and isinstance(verdict, GenerationTask):
             self._unfinished.settle(watch.asked_id, verdict)
-        self._announce(outcome, watch)
-
-    def _announce(self, outcome: Outcome, watch: Watch | None) -> None:
+        self.deliver(job, outcome)
         announce_end(
             self._dispatcher,
             watch,
@@ -264,6 +268,13 @@ class Stages:
             task_id=outcome.task_id,
             client_business_id=outcome.client_business_id,
         )
+
+    def deliver(self, job: JobRecord, outcome: Outcome) -> None:
+        """Offer an outcome, as soon as its pictures are saved if the batch saves them."""
+        if self._savings and isinstance(outcome, Completed):
+            self._savings.add(job, outcome)
+        else:
+            self._board.finish(job, outcome)
 
 
 def _note_end(job: JobRecord, outcome: Outcome) -> None:

@@ -1,0 +1,98 @@
+"""`open_batch(save_to=...)`: an outcome comes when its pictures are on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+from journal.conftest import open_session
+
+from toapis_async import BatchClosed, Completed, DownloadError, Failed, ImageRequest, JobState, Outcome
+from toapis_async.testing import FAIL_MARKER, Simulator, faults
+
+pytestmark = pytest.mark.anyio
+
+FOX = ImageRequest("a red fox", n=2)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # files are written by threads, which virtual time does not see
+
+
+def completed(outcome: Outcome) -> Completed:
+    assert isinstance(outcome, Completed)
+    return outcome
+
+
+@pytest.mark.parametrize("where", ["out", "deep/er"])
+async def test_pictures_are_there_when_the_outcome_comes(sim: Simulator, tmp_path: Path, where: str) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    requests = [*(ImageRequest(f"fox {number}", n=2) for number in range(20)), ImageRequest(f"{FAIL_MARKER} fox")]
+    async with open_session(sim) as session, session.open_batch(requests, save_to=tmp_path / where) as batch:
+        async for outcome in batch:
+            if isinstance(outcome, Failed):
+                assert outcome.request == requests[-1]
+                continue
+            files = completed(outcome).files
+            assert [file.name for file in files] == [f"{outcome.task_id}-{index}.png" for index in range(2)]
+            assert all(file.parent == tmp_path / where and file.stat().st_size for file in files)
+            assert completed(outcome).download_error is None
+    assert len(list((tmp_path / where).iterdir())) == 40
+
+
+async def test_a_picture_that_cannot_be_saved_fails_no_task(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    sim.add_fault(faults.error(404, "gone", kind="file", nth=2))
+    async with open_session(sim) as session:
+        (outcome,) = await session.generate_many([FOX], save_to=tmp_path)
+    error = completed(outcome).download_error
+    assert isinstance(error, DownloadError)
+    assert error.http_status == 404
+    assert (error.task_id, error.client_business_id) == (outcome.task_id, outcome.client_business_id)
+    assert len(completed(outcome).files) == len(error.files) == 1
+    assert not session.unfinished
+
+
+async def test_a_job_whose_pictures_come_is_counted_and_kept(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    sim.add_fault(faults.hang(when="before", kind="file", times=None))
+    async with open_session(sim) as session:
+        async with session.open_batch([FOX] * 10, save_to=tmp_path, max_in_flight=2) as batch:
+            with anyio.fail_after(30):
+                while batch.progress.downloading < 10:
+                    await anyio.lowlevel.checkpoint()
+            progress = batch.progress
+            assert (progress.queued, progress.posting, progress.running, progress.ended) == (0, 0, 0, 0)
+            assert progress.total == 10
+        assert [job.state for job in batch.unfinished] == [JobState.DOWNLOADING] * 10
+        with pytest.raises(BatchClosed, match=r"session\.wait"):
+            await batch.unfinished[0].wait()
+    assert not list(tmp_path.iterdir())
+
+
+async def test_draining_waits_for_the_pictures(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    async with open_session(sim) as session:
+        async with session.open_batch(save_to=tmp_path, on_exit="drain") as batch:
+            job = batch.submit(FOX)
+            await sim.wait_for_requests("submit", 1)
+        assert len(completed(await job.wait()).files) == 2
+
+
+async def test_an_earlier_run_is_completed_with_its_pictures(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    journal = tmp_path / "fox.db"
+    async with open_session(sim) as session:
+        await session.generate_many([FOX], journal=journal)
+        for files_fetched, lose in ((2, False), (2, True), (3, False)):
+            (outcome,) = await session.generate_many([FOX], journal=journal, save_to=tmp_path / "out")
+            assert outcome.replayed
+            assert sum(record.kind == "file" for record in sim.requests) == files_fetched
+            first, second = completed(outcome).files
+            assert second.exists()
+            if lose:
+                first.unlink()
+    assert len(sim.charges) == 1

@@ -61,6 +61,33 @@ def test_a_script_runs(code: str, service: Simulator, capsys: pytest.CaptureFixt
     assert "failed" not in capsys.readouterr().out.replace("bad failed:", "")
 
 
+def test_the_script_with_a_journal_goes_on_after_being_killed(service: Simulator, tmp_path: Path) -> None:
+    (code,) = [code for code in PYTHON if "journal=" in code]
+    command = [sys.executable, "-u", "-c", code]
+    with running(command) as killed:
+        assert killed.stdout is not None
+        first = killed.stdout.readline()
+        killed.kill()
+    assert b".png" in first
+    for replayed in (range(8), (8,)):
+        with running(command) as child:
+            lines = child.communicate()[0].decode().splitlines()
+        assert child.returncode == 0
+        assert sum(line.endswith(" from an earlier run") for line in lines) in replayed
+        assert sorted(line.split()[0] for line in lines) == sorted([
+            "fox",
+            "whale",
+            "owl",
+            "crab",
+            "heron",
+            "lynx",
+            "newt",
+            "toad",
+        ])
+    assert len(service.charges) == len({charge.prompt for charge in service.charges}) == 8
+    assert len(list((tmp_path / "out").glob("*.png"))) == 8
+
+
 @pytest.fixture
 def web_app(service: Simulator, monkeypatch: pytest.MonkeyPatch) -> web.Application:
     """What the README's server would serve."""

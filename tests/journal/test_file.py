@@ -164,7 +164,7 @@ import asyncio, sys
 from toapis_async import ImageRequest, ToapisSession
 async def main():
     async with ToapisSession("sk-x", base_url=sys.argv[1]) as session, session.open_batch(journal=sys.argv[2]) as batch:
-        sys.stdout.write("open\n")
+        sys.stdout.write("open")
         sys.stdout.flush()
         await asyncio.Event().wait()
 asyncio.run(main())
@@ -176,7 +176,7 @@ async def test_a_lock_of_a_killed_process_does_not_block(session: ToapisSession,
     with anyio.fail_after(60):
         async with await anyio.open_process(command, stdout=PIPE, stderr=None) as holder:
             assert holder.stdout is not None
-            assert (await holder.stdout.receive()).startswith(b"open")
+            assert await holder.stdout.receive() == b"open"
             with pytest.raises(JournalError, match=f"in use by process {holder.pid} since"):
                 await session.generate_many([FOX], journal=path)
             assert read_summary(path).counts == {}  # readers need no lock

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import polling_cpu
+from benchmarks import journal, polling_cpu
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller workloads")
     arguments = parser.parse_args()
     polling_cpu.main(quick=arguments.quick)
+    journal.main(quick=arguments.quick)

@@ -1,9 +1,10 @@
-"""A status endpoint as cheap as can be, in a process of its own, so that what is measured is the client."""
+"""The two endpoints as cheap as can be, in a process of its own, so that what is measured is the client."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import re
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ _COMPLETED = (
     '"created_at":1760000000,"completed_at":1760000053,"expires_at":1760086453,"metadata":{},'
     '"result":{"type":"image","data":[{"url":"https://files.invalid/generated/1.png"}]}}'
 )
+_LENGTH = re.compile(rb"(?i)content-length: *([0-9]+)")
 _HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -37,13 +39,25 @@ class _Status(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
-            task_id = head.split(b" ", 2)[1].rsplit(b"/", 1)[1].decode()
-            self._asked[task_id] += 1
-            done = self._asked[task_id] % self._looks == 0
-            body = (_COMPLETED if done else _RUNNING) % task_id
+            head = self._buffer[:end]
+            length = _LENGTH.search(head)
+            rest = end + 4 + (int(length[1]) if length else 0)
+            if len(self._buffer) < rest:
+                return
+            self._buffer = self._buffer[rest:]
             assert self._transport is not None
+            body = self._accept() if head.startswith(b"POST") else self._show(head)
             self._transport.write((_HEAD % len(body) + body).encode())
+
+    def _accept(self) -> str:
+        self._asked[""] += 1
+        return _RUNNING % f"tsk_{self._asked['']}"
+
+    def _show(self, head: bytes) -> str:
+        task_id = head.split(b" ", 2)[1].rsplit(b"/", 1)[1].decode()
+        self._asked[task_id] += 1
+        done = self._asked[task_id] % self._looks == 0
+        return (_COMPLETED if done else _RUNNING) % task_id
 
 
 async def _serve(pipe: Connection, looks: int) -> None:

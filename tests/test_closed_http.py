@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 
 import aiohttp
@@ -11,6 +12,7 @@ import pytest
 from toapis_async import (
     ImageRequest,
     JobState,
+    RateLimits,
     SubmissionUnknown,
     ToapisError,
     ToapisSession,
@@ -88,3 +90,29 @@ async def raises(verb: Awaitable[object], kind: type[ToapisError], handle: str |
         await verb
     assert (caught.value.task_id or caught.value.client_business_id) == handle
     assert (handle is None) == ("session.wait(" not in str(caught.value))
+
+
+async def test_nothing_is_sent_after_the_session_was_left_though_the_lent_one_stays_open(
+    http: aiohttp.ClientSession, sim: Simulator
+) -> None:
+    slow = RateLimits(submit_per_second=0.5, submit_burst=1)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, http=http, limits=slow) as session:
+        waiting = [asyncio.create_task(session.submit(ImageRequest("a fox"))) for _ in range(4)]
+        batch = session.open_batch([ImageRequest("a late fox")])
+        await anyio.sleep(1)
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ended[1:]] == [TransportError] * 3
+    with pytest.raises(TransportError, match="is closed"):
+        async with batch:
+            await anext(batch)
+    assert len(sim.charges) == 1
+
+
+async def test_what_a_closed_session_ended_stays_on_the_list(sim: Simulator) -> None:
+    async with ToapisSession(sim.api_key, base_url=sim.base_url) as session:
+        waiting = asyncio.gather(*(session.generate(ImageRequest("a fox")) for _ in range(3)), return_exceptions=True)
+        await sim.wait_for_requests("query", 3)
+    errors = await waiting
+    assert all(isinstance(error, TransportError) and error.closed for error in errors)
+    assert {left.task_id for left in session.unfinished} == {charge.task_id for charge in sim.charges}
+    assert len(session.unfinished) == 3

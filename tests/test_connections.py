@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import warnings
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import anyio
@@ -140,3 +142,18 @@ async def test_the_timeouts_of_a_borrowed_session_lose_no_answer(sim: Simulator)
         task = await session.submit(FOX)
     assert task.id == sim.charges[0].task_id
     assert len(sim.requests) == 1
+
+
+async def test_a_session_that_leaves_our_middleware_out_pays_once(sim: Simulator) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # aiohttp discourages it; people do it all the same
+
+        class House(aiohttp.ClientSession):
+            async def _request(self, *arguments: Any, **options: Any) -> aiohttp.ClientResponse:
+                return await super()._request(*arguments, **{**options, "middlewares": ()})
+
+    sim.add_fault(faults.drop(when="after", kind="submit", times=None))
+    async with House() as http, ToapisSession(sim.api_key, base_url=sim.base_url, http=http) as session:
+        task = await session.generate(FOX)
+    assert task.id == sim.charges[0].task_id
+    assert len(sim.charges) == 1

@@ -303,3 +303,24 @@ async def test_any_id_makes_a_safe_name(task_id: str) -> None:
 async def test_distinct_ids_have_distinct_names() -> None:
     ids = ["a/b", "a_b", "a:b", "a\\b", "A/b"]
     assert len({safe_stem(task_id) for task_id in ids}) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[x]/1.png", "http://" + "a" * 70 + ".example/1.png", "data:image/png;base64,\u00e9"]
+)
+async def test_a_url_that_is_none_is_told(session: ToapisSession, tmp_path: Path, url: str) -> None:
+    with pytest.raises(DownloadError) as caught:
+        await session.download(task_with(url), tmp_path)
+    assert caught.value.url == url
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_picture_that_trickles_for_ever_is_given_up(
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toapis_async._files.downloads._LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr("toapis_async._files.downloads._ATTEMPTS", 1)
+    sim.add_fault(faults.hang(when="before", kind="file", times=None))
+    with pytest.raises(DownloadError, match="TimeoutError"):
+        await session.download(task, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import logging
@@ -131,3 +132,37 @@ async def test_a_session_cannot_be_pickled_or_copied() -> None:
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="holds the API key"):
             attempt(session)
+
+
+@pytest.mark.parametrize("fault", [faults.drop(when="before", times=None), faults.hang(when="before", times=None)])
+async def test_the_key_is_in_no_variable_of_a_traceback(sim: Simulator, fault: Fault) -> None:
+    sim.add_fault(fault)
+    async with ToapisSession(KEY, base_url=sim.base_url, retry=QUICK) as session:
+        for call in (session.get("tsk_1"), session.wait("tsk_1", poll=Backoff(deadline=5)), session.submit(FOX)):
+            with pytest.raises(ToapisError) as caught:
+                await call
+            assert shown(caught.value) == []
+        with pytest.raises(TimeoutError) as timed_out:
+            async with asyncio.timeout(1):
+                await session.wait("tsk_1", poll=Backoff(deadline=50))
+        assert shown(timed_out.value) == []
+
+
+def shown(error: BaseException | None) -> list[str]:
+    """Return where a report with local variables would show the key."""
+    found: list[str] = []
+    while error is not None:
+        report = traceback.TracebackException(type(error), error, error.__traceback__, capture_locals=True)
+        for frame in report.stack:
+            found += [f"{frame.name}: {name}" for name, text in (frame.locals or {}).items() if KEY in text]
+        error = error.__cause__ or error.__context__
+    return found
+
+
+async def test_a_key_spelled_with_escapes_is_cut_out_of_a_good_answer_too(sim: Simulator) -> None:
+    spelled = "".join(f"\\u{ord(character):04x}" for character in KEY)
+    body = r"""{"id": "tsk_1", "status": "queued", "note": "a \\u0073 \u0022 \u00e9 KEY"}""".replace("KEY", spelled)
+    sim.add_fault(faults.reply_with(Reply(body=body.encode()), when="before", kind="query"))
+    async with ToapisSession(KEY, base_url=sim.base_url) as session:
+        task = await session.get("tsk_1")
+    assert task.raw["note"] == 'a \\u0073 " \u00e9 [key]'

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import anyio
 import pytest
 
-from toapis_async import Backoff, Completed, ImageRequest, Outcome, TaskStatus, ToapisSession
+from toapis_async import (
+    Backoff,
+    Completed,
+    ImageRequest,
+    Outcome,
+    RateLimitedError,
+    RateLimits,
+    TaskStatus,
+    TimedOut,
+    ToapisSession,
+)
 from toapis_async.testing import Fault, Reply, Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -77,3 +88,45 @@ async def test_a_failure_that_lasts_for_minutes_is_sat_out(session: ToapisSessio
 async def test_a_refused_key_for_less_than_ten_seconds_is_sat_out(session: ToapisSession, sim: Simulator) -> None:
     sim.add_fault(faults.error(401, "unauthorized", kind="query", times=2))
     assert (await session.generate(FOX)).status is TaskStatus.COMPLETED
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.9])
+async def test_deadlines_hold_where_questions_are_scarce(sim: Simulator, rate: float) -> None:
+    limits = RateLimits(submit_per_second=1000, submit_burst=200, query_per_second=rate, query_burst=1)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, limits=limits) as session:
+        sim.add_fault(faults.never_finishes(times=None))
+        started = anyio.current_time()
+        outcomes = await session.generate_many([FOX] * 100, poll=Backoff(deadline=120))
+        assert anyio.current_time() - started < 120 + 2 + 1 / rate + 1
+    assert {type(outcome) for outcome in outcomes} == {TimedOut}
+
+
+async def test_one_question_that_waits_through_a_pause_holds_up_no_deadline(
+    session: ToapisSession, sim: Simulator
+) -> None:
+    sim.add_fault(faults.throttle(290, kind="query"))
+    task = await session.submit(FOX)
+    with pytest.raises(RateLimitedError):
+        await session.get(task.id)
+    patient = asyncio.create_task(session.get(task.id))
+    await anyio.sleep(1)
+    started = anyio.current_time()
+    outcomes = await session.generate_many([FOX] * 3, poll=Backoff(deadline=60))
+    assert anyio.current_time() - started < 63
+    assert {type(outcome) for outcome in outcomes} == {TimedOut}
+    assert (await patient).id == task.id
+
+
+async def test_a_lost_answer_is_looked_up_however_long_the_queue(sim: Simulator) -> None:
+    limits = RateLimits(submit_per_second=1000, submit_burst=1000, query_per_second=5, query_burst=5)
+    sim.add_fault(faults.drop(when="after", kind="submit", match=lambda subject: subject.prompt == "lost"))
+    sim.add_fault(faults.never_finishes(match=lambda subject: subject.prompt != "lost", times=None))
+    async with (
+        ToapisSession(sim.api_key, base_url=sim.base_url, limits=limits) as session,
+        session.open_batch([ImageRequest("busy")] * 500, max_in_flight=1000) as batch,
+    ):
+        await sim.wait_for_requests("submit", 500)
+        await anyio.sleep(100)
+        lost = batch.submit(ImageRequest("lost"))
+        assert isinstance(await lost.wait(), Completed)
+    assert len(sim.charges) == 501

@@ -114,11 +114,11 @@ class ToapisSession:
         try:
             await parts.submitter.wait_idle()
         finally:
+            parts.unfinished.warn()
             try:
                 await parts.downloader.close()
             finally:
                 await parts.transport.close()
-            parts.unfinished.warn()
 
     @property
     def unfinished(self) -> tuple[UnfinishedTask, ...]:

@@ -6,6 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Self
 
+import anyio
+
 from ._http.dispatch import Dispatcher
 from ._protocol.endpoints import Accepted, Rejected, build_query
 from ._protocol.lifecycle import is_end
@@ -13,7 +15,7 @@ from ._schedule.backoff import Backoff
 from ._submission import Submission, Submitter
 from ._unfinished import Unfinished
 from ._watch import Origin, Verdict, Watch, announce_end, next_look, state_of, watch_submission, watch_until_end
-from .errors import GenerationFailed, ToapisError
+from .errors import GenerationFailed, ToapisError, TransportError
 from .models import GenerationTask, ImageRequest, TaskKind, TaskStatus
 
 
@@ -49,7 +51,10 @@ class Singles:
     async def get(self, task_id: str, kind: TaskKind) -> GenerationTask:
         """See `ToapisSession.get`."""
         request = build_query(kind, task_id)
-        sent_at = await self._dispatcher.queries.enter()
+        queries = self._dispatcher.queries
+        # Not `enter`: waits with a deadline shall not stand behind this one through a pause.
+        while (sent_at := await queries.enter_unless_paused()) is None:  # noqa: ASYNC110 - a 429 may move its end
+            await anyio.sleep(max(0.0, queries.pacer.paused_until - self._dispatcher.clock()))
         try:
             seen = await self._dispatcher.query(request, asked_id=task_id, sent_at=sent_at)
         except ToapisError as error:
@@ -81,8 +86,9 @@ class Singles:
         try:
             yield
             received = True
-        except ToapisError:
-            received = True
+        except ToapisError as error:
+            # What ends because the session is closed often meets nobody who would read it.
+            received = not (isinstance(error, TransportError) and error.closed)
             raise
         finally:
             self._submitter.release(submission)
@@ -126,7 +132,7 @@ class Singles:
             error.about(task=watch.last).about(task_id=watch.asked_id)
         if error is not None and submission is not None:
             submission.complete_error(error)
-        if isinstance(verdict, GenerationTask) and watch is not None:
+        if isinstance(verdict, GenerationTask) and watch is not None and submission is None:
             self._unfinished.settle(watch.asked_id, verdict)
         _announce(self._dispatcher, watch, error or verdict, submission)
         if error is not None:

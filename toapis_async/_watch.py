@@ -11,14 +11,16 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import anyio
+from attrs import evolve
 
 from ._http.dispatch import QUERY_SECONDS, Dispatcher
-from ._protocol.endpoints import Ambiguous, Seen, build_query
+from ._protocol.endpoints import ABOUT_ANOTHER, Ambiguous, Seen, build_query, names_another
 from ._protocol.lifecycle import is_end, is_final
 from ._schedule.backoff import Backoff
 from ._submission import Submission
 from .errors import (
     AuthenticationError,
+    DecodeError,
     GenerationFailed,
     NotFoundError,
     PermissionDeniedError,
@@ -29,13 +31,14 @@ from .errors import (
     TransportError,
 )
 from .instrumentation import TaskEnded
-from .models import GenerationTask, JobState, TaskKind, TaskStatus
+from .models import GenerationTask, ImageRequest, JobState, TaskKind, TaskStatus
 
 _VISIBLE_WITHIN: Final = 30.0  # seconds after acceptance for which "no such task" means "not visible yet"
 _DELIVERABLE_WITHIN: Final = 60.0  # seconds for which a completed task may have no URL yet
 _DENIALS: Final = 3  # refused keys in a row ...
 _DENIED_FOR: Final = 10.0  # ... over this many seconds end a wait
 _LONGEST_HINT: Final = 60.0
+_UNTIL_FIRST_LOOK: Final = 300.0  # seconds a look-up may wait for its turn, as long as the longest pause
 _SHORTEST_ATTEMPT: Final = 2.0
 
 Verdict: TypeAlias = GenerationTask | ToapisError
@@ -57,7 +60,7 @@ class Watch:
     """The wait for one id. Times are seconds of the session's clock."""
 
     __slots__ = (
-        "_denials", "_denied_since", "_incomplete_since", "_last_error", "_lost_because", "_schedule", "_silences",
+        "_denials", "_denied_since", "_incomplete_since", "_last_error", "_schedule", "_silences", "_submission",
         "asked_id", "deadline", "due", "kind", "last", "looks", "origin", "request", "since",
     )  # fmt: skip
 
@@ -70,9 +73,10 @@ class Watch:
         origin: Origin,
         since: float,
         random: Callable[[], float],
-        lost_because: str = "",
+        submission: Submission | None = None,
     ) -> None:
         self.asked_id = asked_id
+        self._submission = submission
         self.kind: TaskKind = kind
         self.request = build_query(kind, asked_id)
         self.origin = origin
@@ -81,10 +85,13 @@ class Watch:
         self.deadline = since + schedule.deadline
         self.last: GenerationTask | None = None
         self.looks = 0
+        if origin is Origin.LOST:
+            self.deadline += _UNTIL_FIRST_LOOK  # see `begin`
         # An id that somebody names may long be at its end; a fresh one is not.
-        self.due = since if origin is Origin.GIVEN else since + schedule.wait(0, random)
+        self.due = since
+        if origin is not Origin.GIVEN:
+            self.postpone(since + schedule.wait(0, random))
         self._schedule = schedule
-        self._lost_because = lost_because
         self._silences = 0
         self._last_error: str | None = None
         self._denials = 0
@@ -94,10 +101,13 @@ class Watch:
         """Do not look before `until`, unless the deadline comes first."""
         self.due = min(until, self.deadline)
 
+    def begin(self, now: float) -> None:
+        """Take note that a question goes out: the window of a look-up begins with the first."""
+        if self.origin is Origin.LOST and not self.looks:
+            self.deadline = now + self._schedule.deadline
+
     def sit_out(self, pause_end: float, now: float) -> ToapisError | None:
         """Wait for the end of a pause, which counts towards the deadline; returns an error once that has come."""
-        if self.origin is Origin.LOST and not self.looks:
-            self.deadline += pause_end - now  # the window of a look-up begins when looking is possible
         if now >= self.deadline:
             return self.expire()
         self.postpone(pause_end)
@@ -124,12 +134,20 @@ class Watch:
         if self.origin is Origin.LOST:
             not_found = self.looks > 0 and not self._silences
             search = "no task with its id showed up" if not_found else "looking it up was not answered"
-            return SubmissionUnknown(f"{self._lost_because}; {search}", not_found=not_found)
+            return SubmissionUnknown(f"{self._lost_because()}; {search}", not_found=not_found)
         if self._incomplete_since and self.last:
             return ResultMissingError(self.last)
         return PollDeadlineExceeded(self._schedule.deadline, last_error=self._last_error)
 
+    def _lost_because(self) -> str:
+        reply = self._submission.reply if self._submission else None
+        return reply.error.message if isinstance(reply, Ambiguous) else "its answer was lost"
+
     def _seen(self, task: GenerationTask, now: float) -> Verdict | None:
+        if self._submission is not None:
+            if names_another(task, self._submission.client_business_id):
+                return self._not_seen(DecodeError([ABOUT_ANOTHER]), now)
+            task = _without_references(task, self._submission.request)
         self.last = task
         self._last_error = None
         self._denials = 0
@@ -167,6 +185,13 @@ class Watch:
         return error if lasting and self.origin is not Origin.LOST else None
 
 
+def _without_references(task: GenerationTask, request: ImageRequest) -> GenerationTask:
+    """Take the request's own reference pictures out of the results: an answer may repeat the request."""
+    if not request.images or not task.images:
+        return task
+    return evolve(task, images=tuple(image for image in task.images if image.url not in request.images))
+
+
 def state_of(verdict: Verdict, *, refused: bool) -> JobState:
     """Return the state in which a job ends; `refused` says that it certainly was not accepted."""
     if isinstance(verdict, GenerationTask):
@@ -202,17 +227,17 @@ def watch_submission(submission: Submission, *, schedule: Backoff, dispatcher: D
             origin=Origin.ACCEPTED,
             since=submission.accepted_at,
             random=dispatcher.random,
+            submission=submission,
         )
     window = dispatcher.retry.lookup_window
-    reason = submission.reply.error.message if isinstance(submission.reply, Ambiguous) else "its answer was lost"
     return Watch(
         submission.client_business_id,
         kind="image",
-        schedule=Backoff(initial=window / 60, factor=1.5, maximum=window / 6, deadline=window),
+        schedule=Backoff(initial=min(1.0, window / 60), factor=1.5, maximum=min(10.0, window / 6), deadline=window),
         origin=Origin.LOST,
         since=dispatcher.clock(),
         random=dispatcher.random,
-        lost_because=reason,
+        submission=submission,
     )
 
 
@@ -221,12 +246,24 @@ async def look(watch: Watch, dispatcher: Dispatcher) -> Verdict | None:
 
     Cancelling it loses nothing: the watch is as it was before.
     """
+    turn = await take_turn(watch, dispatcher)
+    return turn if turn is None or isinstance(turn, ToapisError) else await ask(watch, dispatcher, turn)
+
+
+async def take_turn(watch: Watch, dispatcher: Dispatcher) -> float | ToapisError | None:
+    """Wait for the turn of a watch that is due; returns when it came, how the wait ended, or None in a pause."""
     if dispatcher.clock() >= watch.deadline + _SHORTEST_ATTEMPT:
         return watch.expire()
     sent_at = await dispatcher.queries.enter_unless_paused()
-    now = dispatcher.clock()
     if sent_at is None:
-        return watch.sit_out(dispatcher.queries.pacer.paused_until, now)
+        return watch.sit_out(dispatcher.queries.pacer.paused_until, dispatcher.clock())
+    return sent_at
+
+
+async def ask(watch: Watch, dispatcher: Dispatcher, sent_at: float) -> Verdict | None:
+    """Ask in the turn that came at `sent_at`; returns how the wait ended, if it did."""
+    now = dispatcher.clock()
+    watch.begin(now)
     # The deadline bounds the question too, but the last look gets a fair chance.
     seconds = min(QUERY_SECONDS, max(_SHORTEST_ATTEMPT, watch.deadline - now))
     answer: Seen | ToapisError

@@ -237,6 +237,8 @@ async def test_break_loses_nothing(session: ToapisSession, sim: Simulator, caplo
     check_nothing_lost(batch, sim, delivered)
     assert "Left a batch with" in caplog.text
     assert "session.wait" in caplog.text
+    for job in batch.unfinished:
+        assert (job.task_id in caplog.text) if job.task_id else (job.state is JobState.QUEUED)
 
 
 async def test_an_exception_in_the_body_comes_out_as_it_is(session: ToapisSession, sim: Simulator) -> None:
@@ -716,7 +718,7 @@ async def test_a_fault_of_ours_comes_out_as_it_is(session: ToapisSession, monkey
     async def broken(*_: Any) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("toapis_async._batch.stages.look", broken)
+    monkeypatch.setattr("toapis_async._batch.stages.ask", broken)
     batch = session.open_batch(foxes(3))
     with pytest.raises(KeyError, match="ours"):
         async with batch:

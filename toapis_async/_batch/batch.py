@@ -263,10 +263,8 @@ class Batch(AsyncContextManagerMixin):
         states = [job.state for job in left]
         counts = ", ".join(f"{states.count(state)} {state}" for state in JobState if state in states)
         hint = ""
-        if any(state is not JobState.QUEUED for state in states):
-            hint = (
-                "; what was sent goes on at the service, session.wait(job.task_id or job.client_business_id) resumes it"
-            )
+        if paid := [job.task_id or job.client_business_id or "" for job in left if job.state is not JobState.QUEUED]:
+            hint = f"; what was sent goes on at the service, session.wait(id) resumes it: {', '.join(paid)}"
         if JobState.QUEUED in states:
             hint += "; what is queued was never sent"
         _logger.warning("Left a batch with %d jobs in batch.unfinished (%s)%s", len(left), counts, hint)

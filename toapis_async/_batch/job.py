@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import anyio
 
+from .._protocol.failures import is_lasting
 from .._submission import Submission
 from .._watch import Watch, state_of
 from ..errors import BatchClosed, GenerationFailed, ToapisError
@@ -188,3 +189,22 @@ def outcome_of(
         model = job.request.model if job.request else None
         error.about(task_id=task_id, client_business_id=business_id, model=model, task=last)
     return _NOT_COMPLETED[state_of(error, refused=refused)](error=error, task=last, **handle)
+
+
+def note_end(job: JobRecord, outcome: Outcome) -> None:
+    """Write an end into the journal. What was refused for a reason that may pass stays queued there."""
+    submission = job.submission
+    entry = submission.entry if submission else None
+    if submission is None or entry is None:
+        return
+    if isinstance(outcome, Completed):
+        entry.note("completed", outcome.task)
+    elif isinstance(outcome, Failed) and submission.task is not None:
+        entry.note("failed", outcome.task)
+    elif isinstance(outcome, Failed):
+        if is_lasting(outcome.error):
+            entry.note("failed", error=outcome.error)
+    elif submission.task is not None:
+        entry.note("submitted", outcome.task or submission.task)
+    else:
+        entry.note("unresolved")

@@ -16,18 +16,18 @@ from anyio.abc import TaskGroup
 
 from .._http.dispatch import Dispatcher
 from .._protocol.endpoints import Accepted, Refused, Rejected
-from .._protocol.failures import closes_intake, is_lasting
+from .._protocol.failures import closes_intake
 from .._protocol.lifecycle import is_end
 from .._schedule.backoff import Backoff
 from .._submission import Submission, Submitter, note_accepted
 from .._unfinished import Unfinished
-from .._watch import Verdict, Watch, announce_end, look, watch_submission
-from ..errors import BatchClosed
+from .._watch import Verdict, Watch, announce_end, ask, take_turn, watch_submission
+from ..errors import BatchClosed, ToapisError
 from ..models import GenerationTask, JobState
-from ..outcomes import Completed, Failed, Outcome
+from ..outcomes import Completed, Outcome
 from .board import Board, Signal
 from .items import SyncSource, close_source
-from .job import JobRecord, outcome_of
+from .job import JobRecord, note_end, outcome_of
 from .savings import SAVERS, Savings
 
 _KILLED: Final = "a worker of the batch was cancelled from outside"
@@ -212,12 +212,12 @@ class Stages:
 
     async def _look_forever(self) -> None:
         while True:  # see _send_forever
-            await self._look(await self._next_due())
+            await self._look(*await self._next_look())
 
-    async def _look(self, job: JobRecord) -> None:
+    async def _look(self, job: JobRecord, sent_at: float) -> None:
         watch = job.watch
         assert watch is not None
-        verdict = await look(watch, self._dispatcher)
+        verdict = await ask(watch, self._dispatcher, sent_at)
         if verdict is None:
             self._push(job, watch)
             return
@@ -226,9 +226,20 @@ class Stages:
             await note_accepted(submission.entry, verdict)  # cancelled here, it can still be looked up
         self._after_waiting(job, verdict)
 
-    async def _next_due(self) -> JobRecord:
+    async def _next_look(self) -> tuple[JobRecord, float]:
+        # One at a time stands in front of the gate, so that nobody's deadline passes in a queue behind others.
         async with self._looker_turn:
-            return await self._first_due()
+            while True:
+                job = await self._first_due()
+                watch = job.watch
+                assert watch is not None
+                turn = await take_turn(watch, self._dispatcher)
+                if turn is None:
+                    self._push(job, watch)
+                elif isinstance(turn, ToapisError):
+                    self._after_waiting(job, turn)
+                else:
+                    return job, turn
 
     async def _first_due(self) -> JobRecord:
         while True:
@@ -257,7 +268,7 @@ class Stages:
     def _end(self, job: JobRecord, verdict: Verdict, *, refused: bool = False) -> None:
         watch = job.watch
         outcome = outcome_of(job, verdict, refused=refused)
-        _note_end(job, outcome)
+        note_end(job, outcome)
         if watch is not None and isinstance(verdict, GenerationTask):
             self._unfinished.settle(watch.asked_id, verdict)
         self.deliver(job, outcome)
@@ -275,22 +286,3 @@ class Stages:
             self._savings.add(job, outcome)
         else:
             self._board.finish(job, outcome)
-
-
-def _note_end(job: JobRecord, outcome: Outcome) -> None:
-    """Write an end into the journal. What was refused for a reason that may pass stays queued there."""
-    submission = job.submission
-    entry = submission.entry if submission else None
-    if submission is None or entry is None:
-        return
-    if isinstance(outcome, Completed):
-        entry.note("completed", outcome.task)
-    elif isinstance(outcome, Failed) and submission.task is not None:
-        entry.note("failed", outcome.task)
-    elif isinstance(outcome, Failed):
-        if is_lasting(outcome.error):
-            entry.note("failed", error=outcome.error)
-    elif submission.task is not None:
-        entry.note("submitted", outcome.task or submission.task)
-    else:
-        entry.note("unresolved")

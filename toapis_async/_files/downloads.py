@@ -5,8 +5,8 @@ Result hosts are reached by an aiohttp session of its own, without key, cookies 
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import binascii
 import os
 import secrets
 from contextlib import suppress
@@ -31,6 +31,7 @@ _LARGEST_FILE: Final = 200 * 1024 * 1024  # bytes
 _CHUNK: Final = 256 * 1024  # bytes handed to the writing thread at once
 _CONNECT_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 60.0  # without a single byte
+_LONGEST_SECONDS: Final = 1800.0  # for one attempt at one picture, however it trickles
 _REDIRECTS: Final = 5
 
 
@@ -93,7 +94,7 @@ class Downloader:
     async def _fetch(self, url: str, directory: Path, stem: str) -> Path:
         part = _Part(directory, stem)
         try:
-            scheme = urlsplit(url).scheme
+            scheme = _scheme(url)
             if scheme == "data":
                 part.write(_decode_data_uri(url))
             elif scheme in {"http", "https"}:
@@ -106,10 +107,15 @@ class Downloader:
 
     async def _stream(self, url: str, part: _Part) -> None:
         try:
-            async with self._session().get(url, max_redirects=_REDIRECTS) as response:
+            async with (
+                asyncio.timeout(_LONGEST_SECONDS),
+                self._session().get(url, max_redirects=_REDIRECTS) as response,
+            ):
                 _check_status(response)
                 while piece := await _next_piece(response):
                     await to_thread.run_sync(part.write, piece)
+        except ValueError as error:  # a URL that is none: also one of aiohttp's own errors, so it comes first
+            raise _Failure(f"{type(error).__name__}: {error}", passing=False) from None
         except (_client_error(), TimeoutError) as error:
             raise _Failure(f"{type(error).__name__}: {error}", passing=True) from None
 
@@ -142,10 +148,17 @@ def _check_status(response: Any) -> None:
         raise _Failure(f"HTTP {response.status}", http_status=response.status, passing=passing)
 
 
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError as error:
+        raise _Failure(f"the URL is none: {error}", passing=False) from None
+
+
 def _decode_data_uri(url: str) -> bytes:
     try:
         return base64.b64decode(url.partition(",")[2], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise _Failure(f"the data URI holds no base64: {error}", passing=False) from None
 
 

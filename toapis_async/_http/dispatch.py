@@ -40,7 +40,10 @@ class Gate:
         self._turn = anyio.Lock(fast_acquire=True)
 
     async def enter(self) -> float:
-        """Wait for a slot, through a pause too, and take it; returns the time of entry."""
+        """Wait for a slot, through a pause too, and take it; returns the time of entry.
+
+        Whoever waits through a pause keeps its place, and those behind it wait too.
+        """
         async with self._turn:
             while (delay := self.pacer.delay(now := self._clock())) > 0:  # noqa: ASYNC110 - a 429 may move the end
                 await anyio.sleep(delay)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -20,6 +21,15 @@ _logger = logging.getLogger("toapis_async")
 _LARGEST_BODY: Final = 8 * 1024 * 1024  # bytes; a status answer has about 500
 _CONNECT_SECONDS: Final = 10.0
 _SHORT_KEY: Final = 8  # a key this short may be part of ordinary text
+
+
+_ESCAPE: Final = re.compile(rb"\\(?:u00([2-7][0-9a-fA-F])|.)", re.DOTALL)
+
+
+def _plain(escape: re.Match[bytes]) -> bytes:
+    """Write an ASCII character that needs no escape as itself, so that a key is found however it is spelled."""
+    character = bytes.fromhex(escape[1].decode()) if escape[1] else b'"'
+    return escape[0] if character in b'"\\\x7f' else character
 
 
 class Transport(Protocol):
@@ -43,6 +53,15 @@ class Transport(Protocol):
         ...
 
 
+class _Secret(str):
+    """Text that is not shown, by those who print the variables of a traceback for instance."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[key]'"
+
+
 class _Once:
     """A middleware that lets one request through: aiohttp repeats a GET on a dead connection, past the pacer."""
 
@@ -64,13 +83,17 @@ class _Once:
             self._error = error
             raise
 
-    def may_have_sent(self, never_sent: tuple[type[Exception], ...]) -> bool:
-        """Whether the request may have arrived.
+    def may_have_sent(
+        self, error: Exception, *, never_sent: tuple[type[Exception], ...], wire: tuple[type[Exception], ...]
+    ) -> bool:
+        """Whether the request of an exchange that ended with `error` may have arrived.
 
-        Only what happened in here counts: a trace hook of a borrowed session may fail with any error, after
-        the answer too.
+        What happened in here counts: a trace hook of a borrowed session may fail with any error, after the
+        answer too. One that never came here failed before, or in a session that leaves middlewares out.
         """
-        return self._used and not isinstance(self._error, never_sent)
+        if self._used:
+            return not isinstance(self._error, never_sent)
+        return isinstance(error, wire) and not isinstance(error, never_sent)
 
 
 class AiohttpTransport:
@@ -85,7 +108,7 @@ class AiohttpTransport:
         self._base_url = base_url
         self._secret = api_key.encode()
         self._headers = {
-            "Authorization": f"Bearer {api_key}",
+            "Authorization": _Secret(f"Bearer {api_key}"),
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": f"toapis-async/{__version__}",
@@ -106,10 +129,12 @@ class AiohttpTransport:
             aiohttp.ServerFingerprintMismatch,
             aiohttp.InvalidURL,
         )
+        self._wire = (aiohttp.ClientError, OSError)
+        self._closed = False
 
     async def send(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
         """See `Transport.send`."""
-        if self._http.closed:
+        if self._closed or self._http.closed:
             raise TransportError("The HTTP session is closed", sent=False, closed=True)
         once = _Once()
         try:
@@ -121,12 +146,13 @@ class AiohttpTransport:
                 raise
             # Nobody cancelled us: aiohttp raises this where its connector is closed under a waiting request.
             failure = TransportError("The HTTP session gave the request up", sent=True)
-        except TransportError:
-            raise
+        except TransportError as error:
+            failure = error
         except Exception as error:  # noqa: BLE001 - whatever it is, the request may have been paid for
-            failure = self._translate(error, timeout, sent=once.may_have_sent(self._never_sent))
-        # Raised outside the handler: an aiohttp error in the chain would carry the headers, and so the key.
-        raise failure
+            sent = once.may_have_sent(error, never_sent=self._never_sent, wire=self._wire)
+            failure = self._translate(error, timeout, sent=sent)
+        # Raised outside the handler and without frames: aiohttp's hold the headers, and so the key.
+        raise failure.with_traceback(None)
 
     def redact(self, text: str) -> str:
         """See `Transport.redact`."""
@@ -134,6 +160,7 @@ class AiohttpTransport:
 
     async def close(self) -> None:
         """See `Transport.close`."""
+        self._closed = True
         if self._owned:
             await self._http.close()
 
@@ -164,6 +191,8 @@ class AiohttpTransport:
                 response.close()
                 raise TransportError(f"The answer is longer than {_LARGEST_BODY} bytes", sent=True)
         body = b"".join(chunks)
+        if b"\\u00" in body:
+            body = _ESCAPE.sub(_plain, body)
         if len(self._secret) > _SHORT_KEY and self._secret in body:
             _logger.warning("The service repeated the API key in an answer; it was removed")
             body = body.replace(self._secret, b"[key]")

@@ -217,6 +217,8 @@ def _create(db: sqlite3.Connection, base_url: str) -> None:
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
+    if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise JournalError("is empty: the program that made it ended at once", path=path)
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if application != _APPLICATION:

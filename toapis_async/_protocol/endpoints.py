@@ -13,6 +13,7 @@ from .codec import PANIC, decode_inline_result, decode_task, first_json_value, p
 from .failures import LIMITER_DOWN, REJECTION_CODES, read_error, retry_after
 from .messages import HttpRequest, HttpResponse
 
+ABOUT_ANOTHER: Final = "the answer names another request's client_business_id"
 _PATHS: Final[dict[TaskKind, str]] = {"image": "/images/generations"}
 # A 4xx that does not say whether the request was acted upon.
 _AMBIGUOUS_STATUSES: Final = frozenset({408, 409, 425, 499})
@@ -120,9 +121,27 @@ def interpret_submit(response: HttpResponse, *, client_business_id: str) -> Repl
             task = task or decode_inline_result(body, client_business_id=client_business_id)
         except DecodeError as error:
             return Ambiguous(error=error)
+        if task is not None and names_another(task, client_business_id):
+            return Ambiguous(error=DecodeError([ABOUT_ANOTHER], http_status=response.status))
         if task is not None:
             return Accepted(task=task)
+    elif client_business_id.encode() in response.body and _shows_task(response.body, client_business_id):
+        return Ambiguous(error=read_error(response))
     return _refusal(response, read_error(response))
+
+
+def names_another(task: GenerationTask, client_business_id: str) -> bool:
+    """Whether an answer says that it is about another request: one that came too late, on a connection used again."""
+    named = task.client_business_id
+    return named is not None and named.strip().lower() != client_business_id.strip().lower()
+
+
+def _shows_task(body: bytes, client_business_id: str) -> bool:
+    try:
+        task = decode_task(first_json_value(body), asked_id=None)
+    except DecodeError:
+        return False
+    return task is not None and task.client_business_id == client_business_id
 
 
 def _refusal(response: HttpResponse, error: ToapisError) -> Reply:

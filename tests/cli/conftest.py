@@ -34,6 +34,11 @@ class Ended:
     err: str
 
 
+def pictures(folder: str = "out") -> list[Path]:
+    """Return what lies in a folder beside a journal."""
+    return sorted(path for path in Path(folder).iterdir() if not path.name.startswith("toapis-journal.db"))
+
+
 class Toapis(Protocol):
     def __call__(self, *arguments: object) -> Ended: ...
 

@@ -15,7 +15,7 @@ import pytest
 
 from toapis_async.testing import faults
 
-from .conftest import Serve, Toapis
+from .conftest import Serve, Toapis, pictures
 
 
 def records(out: str) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def test_pictures_are_saved_and_their_paths_go_to_standard_output(toapis: Toapis
     ended = toapis("generate", "a fox", "an owl", "--n", 2, "--out", "deep/pictures")
     assert ended.code == 0
     paths = [Path(line) for line in ended.out.splitlines()]
-    assert sorted(paths) == sorted(Path("deep/pictures").iterdir())
+    assert sorted(paths) == pictures("deep/pictures")
     assert len(paths) == 4
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     assert [charge.n for charge in simulator.charges] == [2, 2]
@@ -58,6 +58,7 @@ def test_each_outcome_is_one_json_object(toapis: Toapis, serve: Serve) -> None:
         "error": None,
         "download_error": None,
         "billing": {"status": "pending", "credits": None, "cost_usd": None},
+        "replayed": False,
     }
     assert (found["bad"]["outcome"], found["bad"]["task_id"]) == ("failed", ids["[[fail]]"][0])
     assert found["bad"]["error"]["type"] == "GenerationFailed"
@@ -79,7 +80,7 @@ def test_a_picture_that_cannot_be_saved_fails_nobody_else_and_its_url_is_told(to
     assert lost["files"] == []
     (line,) = (line for line in ended.err.splitlines() if line.startswith("not saved"))
     assert line.endswith(lost["urls"][0])
-    assert len(list(Path("out").iterdir())) == 2
+    assert len(pictures()) == 2
     assert "2 of 3 saved in out, 1 not saved" in ended.err
 
 
@@ -118,7 +119,7 @@ def test_what_runs_longer_than_the_wait_is_left_open_with_its_id(
     (record,) = records(ended.out)
     assert record["outcome"] == "timed_out"
     assert record["error"]["type"] == "PollDeadlineExceeded"
-    assert ended.err.splitlines()[-4:-1] == [
+    assert ended.err.splitlines()[-6:-3] == [
         "1 task may be paid for, but its pictures are not here.",
         "What still runs goes on at the service; look with:",
         f"  toapis status {charge.task_id}  # timed out: a fox",
@@ -218,7 +219,7 @@ def test_a_warning_of_the_package_is_a_line_of_the_display(
         logger.warning("Look\x07 %s", "here")
         return {}
 
-    monkeypatch.setattr("toapis_async.cli.generate.outcome_record", record)
+    monkeypatch.setattr("toapis_async.cli.run.outcome_record", record)
     ended = toapis("generate", "a", "--json")
     assert "warning Look\\x07 here" in ended.err.splitlines()
     assert not logger.handlers

@@ -18,7 +18,7 @@ from toapis_async.cli.plan import make_plan
 def plan(name: str, content: str | bytes, /, *prompts: str, **defaults: Any) -> list[tuple[str, ImageRequest]]:
     """Write a file and plan it."""
     Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
-    return make_plan(read_input(prompts, name), defaults).items
+    return make_plan(read_input(prompts, name), defaults).numbered()
 
 
 def prompts(items: list[tuple[str, ImageRequest]]) -> list[str]:
@@ -48,7 +48,7 @@ def test_a_unicode_line_separator_does_not_end_a_prompt() -> None:
 
 def test_prompts_are_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a fox\n\nan owl\n")))
-    items = make_plan(read_input(["first"], "-"), {}).items
+    items = make_plan(read_input(["first"], "-"), {}).numbered()
     assert prompts(items) == ["first", "a fox", "an owl"]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from toapis_async.testing import Simulator, faults
 
-from .conftest import PATIENCE, Serve, Spawn, Toapis
+from .conftest import PATIENCE, Serve, Spawn, Toapis, pictures
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and pseudo-terminals of Unix")
 
@@ -57,7 +57,8 @@ def test_an_interrupt_leaves_one_json_object_for_each_task_that_may_be_paid_for(
     lost = faults.drop(when="after", kind="submit", match="a fox")
     unanswered = faults.hang(when="before", kind="query", times=None)
     simulator = serve(durations=1000.0, faults=[lost, unanswered])
-    child = spawn("generate", "a fox", "an owl", "a crab", "--json", "--max-in-flight", 2)
+    Path("in.csv").write_text("key,prompt\nfox,a fox\nowl,an owl\ncrab,a crab\n")
+    child = spawn("generate", "--from", "in.csv", "--json", "--max-in-flight", 2)
     wait_for(simulator, "submit", 2)
     child.send_signal(signal.SIGINT)
     returncode, out, _ = end(child)
@@ -65,7 +66,7 @@ def test_an_interrupt_leaves_one_json_object_for_each_task_that_may_be_paid_for(
     fox, owl = sorted(map(json.loads, out.splitlines()), key=lambda record: record["key"])
     ids = {charge.prompt: (charge.task_id, charge.client_business_id) for charge in simulator.charges}
     assert fox == {
-        "key": "0",
+        "key": "fox",
         "outcome": "posting",
         "prompt": "a fox",
         "model": "grok-4-1-image",
@@ -76,8 +77,9 @@ def test_an_interrupt_leaves_one_json_object_for_each_task_that_may_be_paid_for(
         "error": None,
         "download_error": None,
         "billing": None,
+        "replayed": False,
     }
-    assert (owl["outcome"], owl["key"]) == ("submitted", "1")
+    assert (owl["outcome"], owl["key"]) == ("submitted", "owl")
     assert (owl["task_id"], owl["client_business_id"]) == ids["an owl"]
 
 
@@ -111,7 +113,7 @@ def test_a_completed_task_whose_picture_is_not_saved_is_told_after_sigterm(serve
         "message": "Could not save the picture: the run ended first",
     }
     assert f"toapis status {simulator.charges[0].task_id}  # completed, not saved: a fox" in err
-    assert list(Path("out").iterdir()) == []
+    assert pictures() == []
 
 
 def test_a_reader_that_goes_away_costs_nothing_but_its_lines(spawn: Spawn) -> None:
@@ -125,7 +127,7 @@ def test_a_reader_that_goes_away_costs_nothing_but_its_lines(spawn: Spawn) -> No
     assert err.splitlines()[-1].startswith("5 of 5 saved in out")
     assert "Traceback" not in err
     assert "Exception" not in err
-    assert len(list(Path("out").iterdir())) == 5
+    assert len(pictures()) == 5
 
 
 def test_the_run_goes_on_when_nobody_reads_anything(spawn: Spawn) -> None:
@@ -135,7 +137,7 @@ def test_the_run_goes_on_when_nobody_reads_anything(spawn: Spawn) -> None:
         pipe.close()
     child.stdout = child.stderr = None
     assert end(child)[0] == 0
-    assert len(list(Path("out").iterdir())) == 2
+    assert len(pictures()) == 2
 
 
 def test_the_simulator_prints_how_to_reach_it_and_ends_quietly(

@@ -14,6 +14,7 @@ from toapis_async import (
     ImageRequest,
     Job,
     JobState,
+    JournalError,
     Outcome,
     ToapisError,
     ToapisSession,
@@ -78,9 +79,13 @@ class Account:
     """Timed out or unresolved."""
     unfinished: int = 0
     """Left behind by an early end, though accepted or perhaps accepted."""
+    replayed: int = 0
+    """Of those that were told about: ended by an earlier run."""
+    unseen: int = 0
+    """Left as they are in the journal, by a run that ended before it came to them."""
     loose: list[Loose] = field(factory=list[Loose])
     closed_by: ToapisError | None = None
-    """Why the service takes no more requests."""
+    """Why nothing more was sent: the service takes no more requests, or the journal cannot be written."""
     signal: int = 0
     """What interrupted the run."""
 
@@ -88,6 +93,11 @@ class Account:
     def ended(self) -> int:
         """Items that were told about."""
         return self.saved + self.unsaved + self.failed + self.open
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return self.saved + self.failed == self.total
 
     def leave(self, loose: Loose) -> None:
         """Note an item that the run did not see the end of."""
@@ -98,16 +108,16 @@ class Account:
         """Return the first code that applies."""
         if self.signal:
             return 128 + self.signal
-        if self.closed_by is not None:
+        if self.closed_by is not None and not isinstance(self.closed_by, JournalError):
             return Exit.REFUSED
         # A reader that goes away has seen enough; a full disk has lost something.
         output_failed = output_error is not None and not isinstance(output_error, BrokenPipeError)
-        if self.failed or self.unsaved or output_failed:
+        if self.failed or self.unsaved or output_failed or self.closed_by is not None:
             return Exit.FAILED
         return Exit.OPEN if self.open else Exit.OK
 
-    def lines(self, *, command: str | None, out: str, time: str) -> Iterator[str]:
-        """Return what the user must know at the end; `command` asks for the state of an id."""
+    def lines(self, *, command: str | None) -> Iterator[str]:
+        """Return what the user must know of single tasks; `command` asks for the state of an id."""
         if self.loose:
             count = len(self.loose)
             tasks, their = (f"{count} task", "its") if count == 1 else (f"{count} tasks", "their")
@@ -119,27 +129,40 @@ class Account:
             prefix = f"{command} " if command else ""
             for loose in self.loose:
                 yield f"  {prefix}{loose.line}"
-        if self.closed_by is not None:
+        if isinstance(self.closed_by, JournalError):
+            yield f"Nothing more was sent: {explain(self.closed_by)}"
+        elif self.closed_by is not None:
             yield f"The service takes no more requests: {explain(self.closed_by)}"
+
+    def summary(self, *, out: str, time: str) -> str:
+        """Return the counts, as a line."""
+        refused = self.closed_by is not None and not isinstance(self.closed_by, JournalError)
         counts = {
             "failed": self.failed,
             "not saved": self.unsaved,
             "unfinished": self.open + self.unfinished,
             # What closed the run was an answer to one of them at least.
-            "refused or not sent" if self.closed_by else "not sent": self.total - self.ended - self.unfinished,
+            "refused or not sent" if refused else "not sent": self.total - self.ended - self.unfinished - self.unseen,
+            "left for the next run": self.unseen,
         }
         others = "".join(f", {count} {name}" for name, count in counts.items() if count)
-        yield f"{self.saved} of {self.total} saved in {clean(out)}{others}; {time}"
+        earlier = f" ({self.replayed} from an earlier run)" if self.replayed else ""
+        return f"{self.saved} of {self.total} saved in {clean(out)}{others}{earlier}; {time}"
 
 
 def loose_ends(
     batch: Batch | None, taken: Sequence[Completed], session: ToapisSession | None
 ) -> Iterator[Loose | Outcome]:
-    """Return every id that may be paid for and whose end was not told, and ends that nobody took."""
+    """Return every id that may be paid for and whose end was not told, and ends that nobody took.
+
+    What an earlier run ended is left out: it stays in the journal, and its picture may well be here.
+    """
     for job in batch.unfinished if batch else ():
+        if job.outcome is not None and job.outcome.replayed:
+            continue
         if job.outcome is not None and not isinstance(job.outcome, Completed):
             yield job.outcome
         elif job.state is not JobState.QUEUED:
             yield Loose.of(job)
-    yield from map(Loose.of, taken)
+    yield from (Loose.of(outcome) for outcome in taken if not outcome.replayed)
     yield from map(Loose.of, session.unfinished if session else ())

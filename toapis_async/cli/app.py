@@ -8,17 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TextIO
 
-from cyclopts import App, CycloptsError, Group, Parameter, validators
+from cyclopts import App, CycloptsError, Parameter, validators
 
-from toapis_async import ImageRequest, __version__
+from toapis_async import __version__
 
 from . import exits
 from .display import Screen, make_screen
 from .exits import Exit, UsageError
-from .generate import Options, generate_all
+from .generate import generate_all
 from .inputs import read_input
+from .journal import NAME
+from .options import MAX_IN_FLIGHT, Options
+from .overview import show_journal
+from .parameters import BaseUrl, Json, MaxInFlight, Model, Number, Quiet, References, RetryFailed, Size
 from .plan import make_plan
 from .results import Output
+from .resume import resume_all
 from .simulate import serve
 from .status import show_status
 from .text import clean
@@ -46,20 +51,6 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-
-_MODEL: Final = ImageRequest("").model
-_DEFAULTS: Final = Group("Request (an item of a file may set its own)", sort_key=1)
-_BaseUrl = Annotated[
-    str | None,
-    Parameter(
-        help="Base URL of the service. If left out: the environment variable TOAPIS_BASE_URL, else"
-        " https://toapis.com/v1. In mainland China: https://toapis.cn/v1."
-    ),
-]
-_Json = Annotated[
-    bool,
-    Parameter(name="--json", show_default=False, help="Write JSON to stdout, one object a line, and nothing else."),
-]
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -99,32 +90,22 @@ def generate(
             help="Use a built-in imitation of the service, twenty times as fast. Needs no key and costs nothing.",
         ),
     ] = False,
-    model: Annotated[str | None, Parameter(group=_DEFAULTS, help=f"Model id. If left out: {_MODEL}.")] = None,
-    size: Annotated[
-        str | None, Parameter(group=_DEFAULTS, help="Aspect ratio; the Grok models take 1:1, 2:3, 3:2, 16:9 and 9:16.")
+    journal: Annotated[
+        Path | None,
+        Parameter(help=f"File that records every task before it is paid for. If left out: {NAME} in the --out folder."),
     ] = None,
-    n: Annotated[
-        int | None,
-        Parameter(
-            name=("--n", "-n"),
-            group=_DEFAULTS,
-            help="Pictures for each prompt, each charged; the Grok models take 1, 2 and 4.",
-        ),
-    ] = None,
-    image: Annotated[
-        list[str] | None, Parameter(group=_DEFAULTS, help="URL of a reference picture. Can be given several times.")
-    ] = None,
-    max_in_flight: Annotated[
-        int, Parameter(validator=validators.Number(gte=1), help="How many tasks may be running at the service at once.")
-    ] = 256,
-    base_url: _BaseUrl = None,
-    json: _Json = False,
-    quiet: Annotated[
-        bool,
-        Parameter(
-            show_default=False, help="Tell on stderr only what needs attention: no progress, no line for each item."
-        ),
+    no_journal: Annotated[
+        bool, Parameter(show_default=False, help="Record nothing: what was generated before is generated again.")
     ] = False,
+    retry_failed: RetryFailed = False,
+    model: Model = None,
+    size: Size = None,
+    n: Number = None,
+    image: References = None,
+    max_in_flight: MaxInFlight = MAX_IN_FLIGHT,
+    base_url: BaseUrl = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Generate pictures and save each as soon as it is finished.
 
@@ -136,24 +117,35 @@ def generate(
     - `.jsonl`: each line a string (the prompt) or an object with `prompt` and, if you like, `key`, `model`, `size`,
       `n`, `images`, `metadata`, `extra`, `client_business_id`, `callback_url`.
 
-    The `key` is your name for an item in the output of `--json`. Keys must differ; an item without one gets the next
-    free number, from 0.
+    The journal makes a run repeatable: the same command goes on where the last one ended, however it ended, and what
+    that one paid for is not paid for again. `toapis resume` does the same without the prompts, and
+    `toapis status --journal` tells how far a run is. With `--simulate` there is no journal.
+
+    The `key` is your name for an item in the journal and in the output of `--json`. Keys must differ. An item without
+    one gets a key that stands for its request, or, where there is no journal, the next free number from 0.
 
     Pictures are saved as TASK_ID-INDEX with the extension of their format. Their paths go to stdout, one a line (but
     not where stdout and the progress are on the same terminal). Progress goes to stderr.
 
     With `--json` stdout gets an object for each item instead, when it ends: `key`, `outcome`, `prompt`, `model`,
-    `task_id`, `client_business_id`, `files`, `urls`, `error`, `download_error`, `billing`. The outcome is `completed`,
-    `failed`, `timed_out` (not finished 30 minutes after it was accepted) or `unresolved` (perhaps accepted, but not
-    found). When the run ends early, it is also `submitted` (still running) or `posting` (perhaps accepted) for tasks it
-    leaves behind. Items without an object were not accepted and cost nothing.
+    `task_id`, `client_business_id`, `files`, `urls`, `error`, `download_error`, `billing`, `replayed` (an earlier run
+    ended it). The outcome is `completed`, `failed`, `timed_out` (not finished 30 minutes after it was accepted) or
+    `unresolved` (perhaps accepted, but not found). When the run ends early, it is also `submitted` (still running) or
+    `posting` (perhaps accepted) for tasks it leaves behind. Items without an object cost nothing, or are in the
+    journal.
 
-    Ctrl-C sends nothing more, waits for the answers to requests on their way (at most 75 seconds), and prints the ids
-    of all unfinished tasks. They go on at the service and stay paid for: look with `toapis status`. For the exit codes
-    see `toapis --help`.
+    Ctrl-C sends nothing more, waits for the answers to requests on their way (at most 75 seconds), prints the ids of
+    all unfinished tasks, and the command to go on with. The tasks go on at the service and stay paid for. For the exit
+    codes see `toapis --help`.
     """
     if simulate and base_url is not None:
         raise UsageError(["--simulate and --base-url exclude each other"])
+    if simulate and journal is not None:
+        raise UsageError(["--simulate and --journal exclude each other: the tasks of the simulator end with it"])
+    if no_journal and journal is not None:
+        raise UsageError(["--journal and --no-journal exclude each other"])
+    if retry_failed and (simulate or no_journal):
+        raise UsageError(["--retry-failed needs a journal: without one nobody knows what failed"])
     if not prompts and source is None:
         raise UsageError(['no prompts: give some, as in toapis generate "a red fox", or a file with --from FILE'])
     found = read_input(prompts, source)
@@ -164,34 +156,79 @@ def generate(
         screen.say(clean(note))
     options = Options(
         out=out,
+        journal=None if simulate or no_journal else journal or out / NAME,
+        retry_failed=retry_failed,
         simulate=simulate,
         base_url=base_url,
         max_in_flight=max_in_flight,
         as_json=json,
-        paths=not (screen.is_live and _is_terminal(sys.stdout)),
+        paths=_shows_paths(screen),
     )
     return asyncio.run(generate_all(plan, options, screen, _output(screen)))
 
 
-@app.command(usage="Usage: toapis status ID... [OPTIONS]")
+@app.command(usage="Usage: toapis resume FILE [OPTIONS]")
+def resume(
+    file: Annotated[Path, Parameter(help="The journal of an earlier `toapis generate`.")],
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(help="Folder for the pictures. If left out: the folder of the journal.")
+    ] = None,
+    retry_failed: RetryFailed = False,
+    max_in_flight: MaxInFlight = MAX_IN_FLIGHT,
+    base_url: BaseUrl = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Go on with a run that ended early; its journal has all it needs.
+
+    What was never sent is sent, what was accepted is waited for, what may have been accepted is looked up. Pictures
+    that are in the folder already are not fetched again. Output and exit codes are those of `toapis generate`.
+    """
+    screen = make_screen(quiet=quiet)
+    options = Options(
+        out=file.parent if out is None else out,
+        journal=file,
+        retry_failed=retry_failed,
+        base_url=base_url,
+        max_in_flight=max_in_flight,
+        as_json=json,
+        paths=_shows_paths(screen),
+    )
+    return asyncio.run(resume_all(options, screen, _output(screen)))
+
+
+@app.command(usage="Usage: toapis status ID... [OPTIONS]\n       toapis status --journal FILE [--json]")
 def status(
     *ids: Annotated[str, Parameter(help="Ids as `toapis generate` prints them: task ids or client_business_ids.")],
-    base_url: _BaseUrl = None,
-    json: _Json = False,
+    journal: Annotated[
+        Path | None, Parameter(help="Tell what this journal holds instead; needs no key and asks nobody.")
+    ] = None,
+    base_url: BaseUrl = None,
+    json: Json = False,
 ) -> int:
-    """Ask once for the state of each task. This costs nothing.
+    """Ask once for the state of each task, which costs nothing, or tell how far the run of a journal is.
 
     A terminal gets a table. Otherwise each id is a line, separated by tabs: id, status, progress, then the error or the
     URLs of the pictures, which the service keeps for 24 hours. With `--json` each id is an object: `asked`, `id`,
     `client_business_id`, `status`, `raw_status`, `progress`, `created_at`, `completed_at`, `expires_at`, `urls`,
     `error`, `billing`.
 
-    The exit code is 0 if every task was found, a failed one too, and 1 if an id is unknown or no answer came. For
-    the others see `toapis --help`.
+    A journal is told as tables on a terminal, else, and with `--json`, as one object: `journal`, `base_url`, `total`,
+    `counts` (of the states `queued`, `posting`, `submitted`, `unresolved`, `completed` and `failed`) and `unfinished`,
+    a list of objects with `key`, `state`, `task_id`, `client_business_id`, `prompt`, `model` and `since`.
+
+    The exit code is 0 if every task was found, a failed one too, or the journal was read, and 1 if an id is unknown or
+    no answer came. For the others see `toapis --help`.
     """
-    if not ids:
-        raise UsageError(["no ids: give at least one task id or client_business_id"])
     output = _output(make_screen(quiet=False))
+    if journal is not None:
+        if ids or base_url is not None:
+            raise UsageError(["--journal asks nobody: it excludes ids and --base-url"])
+        return show_journal(journal, as_json=json, output=output)
+    if not ids:
+        raise UsageError(["no ids: give at least one task id or client_business_id, or --journal FILE"])
     return asyncio.run(show_status(ids, base_url=base_url, as_json=json, output=output))
 
 
@@ -220,6 +257,10 @@ def _output(screen: Screen) -> Output:
         screen.report(f"Standard output cannot be written ({clean(reason)}); its further lines are dropped.")
 
     return Output(lost)
+
+
+def _shows_paths(screen: Screen) -> bool:
+    return not (screen.is_live and _is_terminal(sys.stdout))
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

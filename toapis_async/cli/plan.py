@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
@@ -14,17 +14,25 @@ from .._protocol.profiles import validate
 from .exits import UsageError
 from .inputs import Draft, Input, Problem
 
+Item: TypeAlias = tuple[str | None, ImageRequest]
+
 
 @frozen
 class Plan:
     """What is to be generated."""
 
-    items: list[tuple[str, ImageRequest]]
-    """Requests with their keys, which are unique."""
+    items: list[Item]
+    """Requests, with the keys that the user gave to some of them; these differ."""
+
+    def numbered(self) -> list[tuple[str, ImageRequest]]:
+        """Return the requests with a key for each: its own, or the next free number, from 0."""
+        taken = {key for key, _ in self.items}
+        numbers = (key for number in count() if (key := str(number)) not in taken)
+        return [(next(numbers) if key is None else key, request) for key, request in self.items]
 
 
 def make_plan(found: Input, defaults: Mapping[str, Any]) -> Plan:
-    """Check everything and give every item its key: its own, or the next free number, from 0.
+    """Check everything.
 
     `defaults` are fields for items that do not set their own.
 
@@ -33,15 +41,11 @@ def make_plan(found: Input, defaults: Mapping[str, Any]) -> Plan:
 
     """
     problems = [*found.problems, *_repeated(found.drafts, "key"), *_repeated(found.drafts, "client_business_id")]
-    taken = {key for draft in found.drafts if isinstance(key := draft.fields.get("key"), str)}
-    numbers = (key for number in count() if (key := str(number)) not in taken)
-    items: list[tuple[str, ImageRequest]] = []
+    items: list[Item] = []
     for draft in found.drafts:
         fields = {**defaults, **draft.fields}
         key = fields.pop("key", None)
-        if key is None:
-            key = next(numbers)
-        elif not isinstance(key, str):
+        if key is not None and not isinstance(key, str):
             problems.append(Problem(draft.place, f"key: {key!r} is not text"))
         request = ImageRequest(**fields)
         try:

@@ -59,7 +59,8 @@ def _write(stream: TextIO | None, text: str) -> None:
 def outcome_record(outcome: Outcome, files: Sequence[Path], download_error: DownloadError | None) -> dict[str, Any]:
     """Return the JSON object that stands for an outcome."""
     error = None if isinstance(outcome, Completed) else outcome.error
-    return {**_handle(outcome), **_result(outcome.task, files, error, download_error)}
+    result = _result(outcome.task, files, error, download_error)
+    return {**_handle(outcome), **result, "replayed": outcome.replayed}
 
 
 def loose_record(loose: Loose) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def loose_record(loose: Loose) -> dict[str, Any]:
     download_error = None
     if loose.state is JobState.COMPLETED and loose.task is not None:
         download_error = DownloadError(loose.task.images[0].url, "the run ended first")
-    return {**_handle(loose), **_result(loose.task, (), None, download_error)}
+    return {**_handle(loose), **_result(loose.task, (), None, download_error), "replayed": False}
 
 
 def _handle(item: Outcome | Loose) -> dict[str, Any]:

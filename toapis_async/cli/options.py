@@ -1,0 +1,25 @@
+"""How a run is to go, apart from what is in its requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+MAX_IN_FLIGHT: Final = 256
+
+
+@frozen(kw_only=True)
+class Options:
+    """The options of `generate` and `resume`."""
+
+    out: Path
+    journal: Path | None = None
+    retry_failed: bool = False
+    simulate: bool = False
+    base_url: str | None = None
+    max_in_flight: int = MAX_IN_FLIGHT
+    as_json: bool = False
+    paths: bool = True
+    """Whether the paths of saved files go to standard output, where JSON does not."""

@@ -14,10 +14,12 @@ from .exits import Exit
 from .journal import resume_command, usable_journal
 from .options import Options
 from .results import Output
-from .text import clean, clock, timestamp
+from .text import clean, clock, shorten, timestamp
 
 _STATES: Final = ("queued", "posting", "submitted", "unresolved", "completed", "failed")
 _DONE: Final = ("completed", "failed")
+_COLUMNS: Final = ("key", "state", "id", "since (UTC)", "prompt")
+_NARROWEST: Final = 16  # of a prompt
 _SHOWN: Final = 100  # rows of a table: more is for programs
 
 
@@ -80,7 +82,8 @@ def _record(seen: _Overview) -> dict[str, Any]:
 
 
 def _write_tables(seen: _Overview) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.cells import cell_len  # noqa: PLC0415 - only a terminal needs it
+    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -93,17 +96,20 @@ def _write_tables(seen: _Overview) -> None:
     if not seen.unfinished:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("key", "state", "id"):
+    for name in _COLUMNS:
         table.add_column(name, overflow="fold")
-    table.add_column("since (UTC)", overflow="fold")
-    table.add_column("prompt", no_wrap=True, overflow="ellipsis", min_width=10, ratio=1)
-    for row in seen.unfinished[:_SHOWN]:
-        id_ = clean(row.task_id or row.client_business_id)
-        cells = (clean(row.key), row.state, id_, clock(row.updated_at), clean(row.request.prompt))
-        table.add_row(*(Text(cell) for cell in cells))
+    handles = [_handle(row) for row in seen.unfinished[:_SHOWN]]
+    widths = [max(map(cell_len, column)) + 2 for column in zip(_COLUMNS, *handles, strict=False)]
+    room = max(_NARROWEST, console.width - sum(widths))
+    for row, handle in zip(seen.unfinished, handles, strict=False):
+        table.add_row(*(Text(cell) for cell in (*handle, shorten(row.request.prompt, room))))
     console.print()
     console.print(table)
     if (more := len(seen.unfinished) - _SHOWN) > 0:
         console.print(f"and {more} more; --json has all")
     command = resume_command(Options(out=seen.path.parent, journal=seen.path))
     console.print(Text(f"\nUnless a run is at it, go on with:\n  {command}"), soft_wrap=True)
+
+
+def _handle(row: Row) -> tuple[str, str, str, str]:
+    return clean(row.key), row.state, clean(row.task_id or row.client_business_id), clock(row.updated_at)

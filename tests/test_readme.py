@@ -153,6 +153,9 @@ def test_a_command_runs(line: str, service: Simulator) -> None:
         generate = [sys.executable, "-m", "toapis_async.cli", "generate", "a fox"]
         subprocess.run(generate, check=True, timeout=60, capture_output=True)
         line = line.replace("tsk_img_01K", service.charges[0].task_id)
+    if "pictures/toapis-journal.db" in line:
+        generate = [sys.executable, "-m", "toapis_async.cli", "generate", "a fox", "--out", "pictures"]
+        subprocess.run(generate, check=True, timeout=60, capture_output=True)
     command = [sys.executable, "-m", "toapis_async.cli", *shlex.split(line)[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

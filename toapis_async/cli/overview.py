@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +15,12 @@ from .exits import Exit
 from .journal import resume_command, usable_journal
 from .options import Options
 from .results import Output
-from .text import clean, clock, shorten, timestamp
+from .text import clean, duration, shorten, timestamp
 
 _STATES: Final = ("queued", "posting", "submitted", "unresolved", "completed", "failed")
 _DONE: Final = ("completed", "failed")
-_COLUMNS: Final = ("key", "state", "id", "since (UTC)", "prompt")
-_NARROWEST: Final = 16  # of a prompt
+_COLUMNS: Final = ("key", "state", "id", "for", "prompt")
+_NARROWEST: Final = 12  # of a prompt
 _SHOWN: Final = 100  # rows of a table: more is for programs
 
 
@@ -97,7 +98,7 @@ def _write_tables(seen: _Overview) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in _COLUMNS:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in {"id", "for"})  # an id in pieces cannot be copied
     handles = [_handle(row) for row in seen.unfinished[:_SHOWN]]
     widths = [max(map(cell_len, column)) + 2 for column in zip(_COLUMNS, *handles, strict=False)]
     room = max(_NARROWEST, console.width - sum(widths))
@@ -112,4 +113,5 @@ def _write_tables(seen: _Overview) -> None:
 
 
 def _handle(row: Row) -> tuple[str, str, str, str]:
-    return clean(row.key), row.state, clean(row.task_id or row.client_business_id), clock(row.updated_at)
+    age = duration(max(0.0, (datetime.now(UTC) - row.updated_at).total_seconds()))
+    return clean(row.key), row.state, clean(row.task_id or row.client_business_id), age

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import anyio
@@ -23,7 +24,7 @@ from toapis_async import (
 from .exits import Exit
 from .results import Output, billing_record, error_record
 from .service import open_session
-from .text import clean, clock, explain, timestamp
+from .text import clean, explain, timestamp
 
 _AT_ONCE: Final = 16
 _REFUSALS: Final = (AuthenticationError, InsufficientBalanceError, PermissionDeniedError)
@@ -117,13 +118,17 @@ def _write_table(answers: list[Answer]) -> None:
     for asked, answer in answers:
         task = answer if isinstance(answer, GenerationTask) else None
         cells = _cells(asked, answer)
-        times = [clock(task.created_at), clock(task.completed_at)] if task else ["", ""]
+        times = [_clock(task.created_at), _clock(task.completed_at)] if task else ["", ""]
         row = [cells[0], " ".join(cells[1:3]).strip(), *times, _cost(task.billing if task else None)]
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
     for asked, answer in answers:  # below the table, where a long URL stays in one piece
         for text in _cells(asked, answer)[3:]:
             console.print(Text(f"{clean(asked)}  {text}"), soft_wrap=True)
+
+
+def _clock(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
 def _cost(billing: Billing | None) -> str:

@@ -49,8 +49,3 @@ def duration(seconds: float) -> str:
 def timestamp(moment: datetime | None) -> str | None:
     """Return ISO 8601, to the second, in UTC."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
-
-
-def clock(moment: datetime | None) -> str:
-    """Return date and time, to the second, for people."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S") if moment else ""

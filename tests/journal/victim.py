@@ -1,0 +1,117 @@
+"""A batch with a journal as a program of its own, made to be killed: `victim.py BASE_URL FOLDER [options]`.
+
+It runs the same requests every time, prints a JSON line for each outcome, and saves every picture. With
+`--at` it kills itself at a point that nobody could hit from outside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeAlias
+
+import anyio
+
+from toapis_async import Backoff, Completed, ImageRequest, Outcome, RateLimits, RetryPolicy, ToapisSession
+from toapis_async._journal import Entry, read_summary
+from toapis_async.testing.server import DEFAULT_KEY
+from toapis_async.testing.submissions import FAIL_MARKER
+
+JOURNAL: Final = "jobs.db"
+PICTURES: Final = "pictures"
+POINTS: Final = ("queued", "posting", "answered", "written", "ended", "told")
+UNLIMITED: Final = RateLimits(submit_per_second=1e4, submit_burst=1000, query_per_second=1e4, query_burst=1000)
+
+Write: TypeAlias = Callable[..., Awaitable[None]]
+
+
+def prompts(count: int) -> list[str]:
+    """Return what is asked for. Every twentieth task fails at the service."""
+    return [f"picture {number}" + (f" {FAIL_MARKER}" if number % 20 == 19 else "") for number in range(count)]
+
+
+async def run(options: argparse.Namespace) -> None:
+    folder: Path = options.folder
+    retry = RetryPolicy(attempts=10, lookup_window=options.window, resubmit_unknown=options.resubmit)
+    poll = Backoff(initial=0.05, factor=1.3, maximum=0.3)
+    requests = [ImageRequest(prompt=prompt) for prompt in prompts(options.requests)]
+    async with (
+        ToapisSession(DEFAULT_KEY, base_url=options.base_url, limits=UNLIMITED, poll=poll, retry=retry) as session,
+        anyio.create_task_group() as group,
+        session.open_batch(requests, journal=folder / JOURNAL, max_in_flight=64) as batch,
+    ):
+        async for outcome in batch:
+            if options.at == "ended":
+                die()
+            tell(outcome)
+            if options.at == "told":
+                die()
+            if isinstance(outcome, Completed):
+                group.start_soon(session.download, outcome.task, folder / PICTURES)
+
+
+def tell(outcome: Outcome) -> None:
+    assert outcome.request is not None
+    line = {
+        "key": outcome.key,
+        "prompt": outcome.request.prompt,
+        "state": outcome.state,
+        "replayed": outcome.replayed,
+        "task_id": outcome.task_id,
+        "client_business_id": outcome.client_business_id,
+    }
+    print(json.dumps(line), flush=True)  # noqa: T201 - read by the process that kills this one
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("alive")
+
+
+def set_trap(point: str, journal: Path) -> None:
+    """Make it die where the journal is written."""
+
+    async def when_queued(*_: object) -> None:
+        while not (journal.exists() and read_summary(journal).counts):
+            await anyio.sleep(0.01)
+        die()
+
+    async def at_once(*_: object) -> None:
+        die()
+
+    def after(write: Write) -> Write:
+        async def traced(*values: Any) -> None:
+            await write(*values)
+            die()
+
+        return traced
+
+    traps: dict[str, tuple[str, Write]] = {
+        "queued": ("posting", when_queued),
+        "posting": ("posting", after(Entry.posting)),
+        "answered": ("accepted", at_once),
+        "written": ("accepted", after(Entry.accepted)),
+    }
+    if point in traps:
+        setattr(Entry, *traps[point])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("base_url")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--requests", type=int, default=1)
+    parser.add_argument("--window", type=float, default=2.0, help="seconds for which a lost answer is looked up")
+    parser.add_argument("--resubmit", action="store_true", help="send again what was not found")
+    parser.add_argument("--at", choices=POINTS, help="where it kills itself")
+    options = parser.parse_args()
+    set_trap(options.at, options.folder / JOURNAL)
+    anyio.run(run, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -63,7 +63,8 @@ def moments(dice: Random, requests: int) -> Iterator[Moment | None]:
     patience = 1.0
     for _ in range(_MOST_KILLS):
         what, first, most = dice.choice(_MOMENTS)
-        yield Moment(what, first + int(dice.random() * most * patience * (1 if what == "time" else requests)))
+        span = most * patience * (1 if what == "time" else requests)
+        yield Moment(what, first + int(dice.random() ** 2 * span))  # rather early, when most is in the air
         patience *= 1.1
     yield None
 
@@ -98,8 +99,11 @@ class Account:
             self._blame(f"run {len(self.arena.runs)} ended with {run.code}: {run.errors[-2000:]}")
         if "Traceback" in run.errors:
             self._blame(f"a traceback: {run.errors[-2000:]}")
-        self._compare_rows(run)
-        self._compare_outcomes(run)
+        rows = {row.request.prompt: row for row in self._rows(run)}
+        self._compare_rows(rows)
+        self._compare_outcomes(run, rows)
+        if run.killed:
+            self._posting.update(prompt for prompt, row in rows.items() if row.state == "posting")
 
     def close(self, last: Run, *, resubmit: bool) -> None:
         """Compare when a run has ended by itself."""
@@ -117,14 +121,11 @@ class Account:
                 self._blame(f"{outcome}, paid {paid[prompt]} times, might be lost: {lost}")
         self._compare_pictures(last)
 
-    def _compare_rows(self, run: Run) -> None:
+    def _compare_rows(self, rows: dict[str, Row]) -> None:
         charges = self.arena.simulator.charges
         for prompt, times in Counter(charge.prompt for charge in charges).items():
             if times > 1:
                 self._blame(f"{prompt!r} was paid {times} times")
-        rows = {row.request.prompt: row for row in self._rows(run)}
-        if run.killed:
-            self._posting.update(prompt for prompt, row in rows.items() if row.state == "posting")
         for charge in charges:
             row = rows.get(charge.prompt)
             if row is None or row.state == "queued" or row.client_business_id != charge.client_business_id:
@@ -141,13 +142,18 @@ class Account:
                 self._blame(f"the journal cannot be read: {error}")
             return []
 
-    def _compare_outcomes(self, run: Run) -> None:
+    def _compare_outcomes(self, run: Run, rows: dict[str, Row]) -> None:
         for what, times in Counter(outcome.prompt for outcome in run.delivered).items():
             if times > 1:
                 self._blame(f"{what!r} was delivered {times} times in one run")
         if len({outcome.key for outcome in run.delivered}) < len(run.delivered):
             self._blame("a key was delivered twice in one run")
         for outcome in run.delivered:
+            row = rows.get(outcome.prompt)
+            if row is None or row.task_id != outcome.task_id:
+                self._blame(f"{outcome} was told before it was written")
+            elif not run.killed and row.state != outcome.state:
+                self._blame(f"{outcome} left the row {row}")
             before = self._ends.get(outcome.prompt)
             if before and (before.state, before.task_id) != (outcome.state, outcome.task_id):
                 self._blame(f"delivered as {before}, later as {outcome}")

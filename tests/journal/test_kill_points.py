@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from toapis_async import JournalError
 from toapis_async._journal import read_rows
 from toapis_async.testing import Simulator, faults
 from toapis_async.testing.pictures import draw
@@ -57,6 +58,15 @@ async def go_on(arena: Arena, *, resubmit: bool = False) -> tuple[str, bool, int
 def saved(arena: Arena) -> dict[str, bytes]:
     """Return the pictures that have their final names."""
     return {path.name: path.read_bytes() for path in (arena.folder / PICTURES).iterdir() if path.suffix != ".part"}
+
+
+async def test_a_journal_that_was_being_made_is_made_anew(arena: Arena) -> None:
+    run = await arena.run(at="making")
+    assert run.killed, run.errors
+    assert arena.journal.exists()
+    with pytest.raises(JournalError):
+        next(read_rows(arena.journal))
+    assert await go_on(arena) == ("completed", False, 1)
 
 
 async def test_a_row_that_was_queued_is_sent(arena: Arena) -> None:

@@ -17,13 +17,13 @@ from typing import Any, Final, NoReturn, TypeAlias
 import anyio
 
 from toapis_async import Backoff, Completed, ImageRequest, Outcome, RateLimits, RetryPolicy, ToapisSession
-from toapis_async._journal import Entry, read_summary
+from toapis_async._journal import Entry, read_summary, store
 from toapis_async.testing.server import DEFAULT_KEY
 from toapis_async.testing.submissions import FAIL_MARKER
 
 JOURNAL: Final = "jobs.db"
 PICTURES: Final = "pictures"
-POINTS: Final = ("queued", "posting", "answered", "written", "ended", "told")
+POINTS: Final = ("making", "queued", "posting", "answered", "written", "ended", "told")
 UNLIMITED: Final = RateLimits(submit_per_second=1e4, submit_burst=1000, query_per_second=1e4, query_burst=1000)
 
 Write: TypeAlias = Callable[..., Awaitable[None]]
@@ -67,20 +67,17 @@ def tell(outcome: Outcome) -> None:
     print(json.dumps(line), flush=True)  # noqa: T201 - read by the process that kills this one
 
 
-def die() -> NoReturn:
+def die(*_: object) -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("alive")
 
 
-def set_trap(point: str, journal: Path) -> None:
+def set_trap(point: str | None, journal: Path) -> None:
     """Make it die where the journal is written."""
 
     async def when_queued(*_: object) -> None:
         while not (journal.exists() and read_summary(journal).counts):
             await anyio.sleep(0.01)
-        die()
-
-    async def at_once(*_: object) -> None:
         die()
 
     def after(write: Write) -> Write:
@@ -90,14 +87,15 @@ def set_trap(point: str, journal: Path) -> None:
 
         return traced
 
-    traps: dict[str, tuple[str, Write]] = {
-        "queued": ("posting", when_queued),
-        "posting": ("posting", after(Entry.posting)),
-        "answered": ("accepted", at_once),
-        "written": ("accepted", after(Entry.accepted)),
+    traps: dict[str, tuple[object, str, Callable[..., object]]] = {
+        "making": (store, "_create", die),
+        "queued": (Entry, "posting", when_queued),
+        "posting": (Entry, "posting", after(Entry.posting)),
+        "answered": (Entry, "accepted", die),
+        "written": (Entry, "accepted", after(Entry.accepted)),
     }
     if point in traps:
-        setattr(Entry, *traps[point])
+        setattr(*traps[point])
 
 
 def main() -> None:

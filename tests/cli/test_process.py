@@ -99,13 +99,16 @@ def test_a_second_interrupt_does_not_tear_paid_requests_apart(serve: Serve, spaw
     assert simulator.charges[0].task_id in err
 
 
-def test_a_completed_task_whose_picture_is_not_saved_is_told_after_sigterm(serve: Serve, spawn: Spawn) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_completed_task_whose_picture_is_not_saved_is_told_when_the_program_is_ended(
+    serve: Serve, spawn: Spawn, number: signal.Signals
+) -> None:
     simulator = serve(faults=[faults.hang(kind="file", when="before")])
     child = spawn("generate", "a fox", "--json")
     wait_for(simulator, "file", 1)
-    child.send_signal(signal.SIGTERM)
+    child.send_signal(number)
     returncode, out, err = end(child)
-    assert returncode == 143
+    assert returncode == 128 + number
     record = json.loads(out)
     assert (record["outcome"], record["files"], len(record["urls"])) == ("completed", [], 1)
     assert record["download_error"] == {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -160,7 +160,7 @@ def find_row(db: sqlite3.Connection, path: Path, key: str) -> Row | None:
         return _row(rows[0]) if rows else None
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Generator[Row]:
     """Read all rows in the order in which they were made, a few at a time.
 
     Raises:

@@ -35,4 +35,4 @@ TABLE: Final = """\
 - 2: wrong usage or invalid input, or the journal cannot be used; nothing was sent.
 - 3: the service refused the key, or the balance is used up. What it had accepted before is delivered.
 - 4: nothing failed, but tasks are unfinished (timed out or unresolved); their ids were printed.
-- 130: interrupted (143 by SIGTERM); the ids of unfinished tasks were printed."""
+- 130: interrupted (143 by SIGTERM, 129 by a terminal that closes); the ids of unfinished tasks were printed."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from itertools import islice
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import anyio.to_thread
 
 from toapis_async import Batch, ImageRequest
 
-from .._journal import Row, read_rows, read_summary
+from .._journal import read_rows, read_summary
 from .display import Screen
 from .exits import Exit
 from .folders import make_folder
@@ -59,7 +59,7 @@ def _count(path: Path) -> int:
 async def _requests(batch: Batch, path: Path, *, retry_failed: bool) -> AsyncGenerator[tuple[str, ImageRequest]]:
     """Give what was sent before; then queue what is to be sent: a refusal of it must not keep back what is paid for."""
     to_send: list[Item] = []
-    rows = cast("Generator[Row]", read_rows(path))
+    rows = read_rows(path)
     try:
         while chunk := await anyio.to_thread.run_sync(lambda: list(islice(rows, _CHUNK))):
             for row in chunk:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+# The last is a terminal that closes; Windows has none.
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 @contextmanager
 def calling_on_interrupt(handle: Callable[[int], object]) -> Generator[None]:
-    """Call `handle` with the signal's number, in the event loop, on each Ctrl-C and on each SIGTERM.
+    """Call `handle` with the signal's number, in the event loop, on each Ctrl-C, SIGTERM and SIGHUP.
 
     asyncio's own handling cancels the main task once and tears the loop down the second time, with paid
     requests on their way. A signal that the parent process chose to ignore stays ignored.

@@ -14,7 +14,7 @@ from .models import GenerationTask, ImageRequest, JobState
 @frozen(kw_only=True)
 class _Ended:
     key: str
-    """Your key of the job, or its running number as text."""
+    """Your key of the job, or else its running number as text; with a journal, a name made of the request."""
     request: ImageRequest | None
     """None for attached tasks."""
     task_id: str | None

@@ -159,6 +159,16 @@ async def test_a_second_batch_is_told_who_uses_it(session: ToapisSession, sim: S
     assert len(sim.charges) == 1
 
 
+async def test_another_name_of_the_file_is_the_same_journal(session: ToapisSession, path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "link.db").symlink_to(path)
+    async with session.open_batch(journal=path):
+        with pytest.raises(JournalError, match="in use by process"):
+            async with session.open_batch(journal=other / "link.db"):
+                pass
+
+
 HOLDER = """
 import asyncio, sys
 from toapis_async import ImageRequest, ToapisSession

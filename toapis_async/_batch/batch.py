@@ -101,7 +101,8 @@ class Batch(AsyncContextManagerMixin):
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Job:
         """Queue a request and return its job; never waits and sends nothing itself. The queue has no bound.
 
-        `key` names the job in its outcome; the running number, from "0", if left out.
+        `key` names the job in its outcome; left out, it is the running number, from "0", or with a journal a
+        name made of the request.
 
         Raises:
             RequestValidationError: the request is one the service refuses, its key or client_business_id was

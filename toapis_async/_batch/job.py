@@ -22,7 +22,7 @@ class Job(ABC):
     __slots__ = ("key", "kind", "state")
 
     key: str
-    """Yours, or the job's running number in the batch as text."""
+    """Yours, or else the job's running number as text; with a journal, a name made of the request."""
     kind: TaskKind
     state: JobState
     """Where the job stands now."""

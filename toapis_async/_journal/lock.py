@@ -38,7 +38,8 @@ def only_writer(path: Path) -> Generator[None]:
         JournalError: somebody else holds it; the text says who and since when.
 
     """
-    beside = path.with_name(f"{path.name}.lock")
+    whole = path.resolve()  # whatever name the journal is called by, its lock is the same
+    beside = whole.with_name(f"{whole.name}.lock")
     try:
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:

@@ -151,8 +151,8 @@ class AiohttpTransport:
         except Exception as error:  # noqa: BLE001 - whatever it is, the request may have been paid for
             sent = once.may_have_sent(error, never_sent=self._never_sent, wire=self._wire)
             failure = self._translate(error, timeout, sent=sent)
-        # Raised outside the handler and without frames: aiohttp's hold the headers, and so the key.
-        raise failure.with_traceback(None)
+        # Raised outside the handler: an aiohttp error in the chain would carry the headers, and so the key.
+        raise failure
 
     def redact(self, text: str) -> str:
         """See `Transport.redact`."""

@@ -148,6 +148,7 @@ class Journal:
     async def _until_closed(self) -> None:
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
             await asyncio.wait([self._closed])
+            self._thread.join()  # it was its last act to say so
 
     # -- in the thread
 

@@ -19,14 +19,21 @@ from toapis_async import (
     InvalidRequestError,
     JobState,
     Outcome,
+    PermissionDeniedError,
+    RateLimitedError,
     RequestValidationError,
+    RetryPolicy,
     SubmissionUnknown,
     TimedOut,
+    ToapisError,
     ToapisSession,
+    TransportError,
     Unresolved,
 )
+from toapis_async._http.transport import AiohttpTransport
 from toapis_async._journal import Row, read_rows
-from toapis_async.testing import FAIL_MARKER, REJECT_MARKER, Simulator, faults
+from toapis_async._protocol.messages import HttpResponse
+from toapis_async.testing import FAIL_MARKER, REJECT_MARKER, Fault, Simulator, faults
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +108,39 @@ async def test_what_was_not_taken_is_sent(session: ToapisSession, sim: Simulator
     assert isinstance(second, Completed)
     assert second.client_business_id == row.client_business_id
     assert len(sim.charges) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (faults.error(403, "modelNotAllowed", kind="submit"), PermissionDeniedError),
+        (faults.throttle(0.01, kind="submit", times=None), RateLimitedError),
+        (None, TransportError),
+    ],
+)
+async def test_what_was_refused_for_a_reason_that_may_pass_is_sent(
+    sim: Simulator, path: Path, fault: Fault | None, kind: type[ToapisError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault:
+        sim.add_fault(fault)
+    retry = RetryPolicy(attempts=1, max_throttle=0)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, retry=retry) as refused:
+        if fault is None:
+            monkeypatch.setattr(AiohttpTransport, "send", unreachable)
+        (first,) = await run(refused, path, FOX)
+        monkeypatch.undo()
+    assert isinstance(first, Failed)
+    assert type(first.error) is kind
+    assert only_row(path).state == "queued"
+    sim.clear_faults()
+    async with open_session(sim) as another:
+        (second,) = await run(another, path, FOX)
+    assert isinstance(second, Completed)
+    assert len(sim.charges) == 1
+
+
+async def unreachable(*_: object, **__: object) -> HttpResponse:
+    raise TransportError("no route", sent=False)
 
 
 @pytest.mark.parametrize("state", ["posting", "unresolved"])

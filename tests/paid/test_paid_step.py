@@ -359,7 +359,7 @@ async def test_a_doubtful_first_attempt_is_not_forgotten_when_the_second_is_refu
     assert outcome.client_business_id == sim.charges[1].client_business_id
 
 
-@pytest.mark.parametrize("others", [2, 39], ids=["being sent", "queued"])
+@pytest.mark.parametrize("others", [2, 139], ids=["being sent", "queued"])
 async def test_a_doubtful_request_is_not_lost_when_the_intake_closes(sim: Simulator, others: int) -> None:
     sim.add_fault(faults.invisible(1000))
     sim.add_fault(faults.drop(when="after", kind="submit"))

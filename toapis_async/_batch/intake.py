@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._http.dispatch import Dispatcher
-from .._journal import Entry, Journal, Row, digest_of, is_storable
+from .._journal import Entry, Journal, Row, describe, is_storable
 from .._protocol.profiles import validate
 from .._schedule.backoff import Backoff
 from .._submission import Submission, Submitter, new_client_business_id
@@ -51,14 +51,14 @@ class Intake:
         if self.journal is None:
             submission = self._submitter.intend(request)
             return self._add_new(self._keys.next_free() if key is None else key, submission)
-        digest = digest_of(validate(request))
+        digest, text = describe(validate(request))
         name = self._keys.next_free_of(digest[:16]) if key is None else key
         if not is_storable(name):
             raise RequestValidationError([f"key: {name!r} cannot be stored in a journal (NUL or half a character)"])
         row = self.journal.find(name)
         if row is None:
             submission = self._submitter.intend(request)
-            submission.entry = self.journal.add(name, digest, request, submission.client_business_id)
+            submission.entry = self.journal.add(name, submission.client_business_id, request=text, digest=digest)
             return self._add_new(name, submission)
         if row.digest != digest:
             problem = (

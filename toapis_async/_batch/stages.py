@@ -31,7 +31,7 @@ from .job import JobRecord, note_end, outcome_of
 from .savings import SAVERS, Savings
 
 _KILLED: Final = "a worker of the batch was cancelled from outside"
-_SENDERS: Final = 64
+_SENDERS: Final = 32
 _LOOKERS: Final = 32
 _SHORTEST_SLEEP: Final = 0.001
 

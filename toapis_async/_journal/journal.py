@@ -21,9 +21,9 @@ from typing import Any, Final, TypeAlias
 import anyio
 
 from ..errors import JournalError, ToapisError
-from ..models import GenerationTask, ImageRequest
+from ..models import GenerationTask
 from .lock import only_writer
-from .rows import Row, RowState, error_to_text, request_to_text, task_to_text
+from .rows import Row, RowState, error_to_text, task_to_text
 from .store import Change, apply, find_row, journal_errors, open_to_read, open_to_write
 
 _logger = logging.getLogger("toapis_async")
@@ -124,9 +124,9 @@ class Journal:
         """
         return find_row(self._reader, self.path, key) if self._reader else None
 
-    def add(self, key: str, digest: str, request: ImageRequest, client_business_id: str) -> Entry:
+    def add(self, key: str, client_business_id: str, *, request: str, digest: str) -> Entry:
         """Make the row of a new job."""
-        self.write(Change(time.time(), key, "queued", client_business_id, request_to_text(request), digest))
+        self.write(Change(time.time(), key, "queued", client_business_id, request, digest))
         return Entry(self, key, client_business_id)
 
     def write(self, change: Change) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from attrs import asdict, frozen
+from attrs import fields, frozen
 
 from .. import errors
 from .._protocol.codec import decode_inline_result, decode_task
@@ -18,6 +18,7 @@ RowState: TypeAlias = Literal["queued", "posting", "submitted", "completed", "fa
 STATES: Final[tuple[RowState, ...]] = ("queued", "posting", "submitted", "completed", "failed", "unresolved")
 
 _DIGEST_FORM: Final = 1  # of the text that is hashed; another number for every change of it
+_NAMES: Final = tuple(attribute.name for attribute in fields(ImageRequest))
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -41,15 +42,26 @@ class Row:
     """UTC, by the clock of the machine that wrote it."""
 
 
-def digest_of(request: ImageRequest) -> str:
-    """Return 32 hexadecimal digits that stand for what a request asks for, in every version of this package.
+def describe(request: ImageRequest) -> tuple[str, str]:
+    """Return the digest of a request, and the request as JSON.
 
-    The `client_business_id` is not part of it: it names an attempt at paying, not a picture. Fields that were
-    left out are not part of it either, so that fields added later change nothing.
+    The digest is 32 hexadecimal digits that stand for what is asked for, in every version of this package. The
+    `client_business_id` is not part of it: it names an attempt at paying, not a picture. Fields that were left
+    out are not part of it either, so that fields added later change nothing.
     """
-    fields = _fields(request)
-    fields.pop("client_business_id", None)
-    return blake2b(f"{_DIGEST_FORM}:{_canonical(fields)}".encode(), digest_size=16).hexdigest()
+    asked = {name: value for name in _NAMES if (value := getattr(request, name)) not in (None, (), {})}
+    if request.metadata or request.extra:
+        # Through JSON once, so that what is equal when it is sent is equal here: 1 and "1" as names of a member.
+        asked = json.loads(json.dumps(asked))
+    text = content = _canonical(asked)
+    if asked.pop("client_business_id", None) is not None:
+        content = _canonical(asked)
+    return blake2b(f"{_DIGEST_FORM}:{content}".encode(), digest_size=16).hexdigest(), text
+
+
+def digest_of(request: ImageRequest) -> str:
+    """Return the digest of a request, see `describe`."""
+    return describe(request)[0]
 
 
 def is_storable(key: str) -> bool:
@@ -61,13 +73,8 @@ def is_storable(key: str) -> bool:
     return "\0" not in key
 
 
-def request_to_text(request: ImageRequest) -> str:
-    """Return the request as JSON."""
-    return _canonical(_fields(request))
-
-
 def request_from_text(text: str) -> ImageRequest:
-    """Read what `request_to_text` wrote."""
+    """Read a request that was written as JSON."""
     return ImageRequest(**json.loads(text))
 
 
@@ -110,11 +117,3 @@ def error_from_text(text: str | None, task: GenerationTask | None) -> ToapisErro
 def time_of(seconds: float) -> datetime:
     """Return a time stamp of the journal as a UTC time."""
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _fields(request: ImageRequest) -> dict[str, Any]:
-    fields = {name: value for name, value in asdict(request, recurse=False).items() if value not in (None, (), {})}
-    if request.metadata or request.extra:
-        # Through JSON once, so that what is equal when it is sent is equal here: 1 and "1" as names of a member.
-        fields = json.loads(json.dumps(fields))
-    return fields

@@ -46,8 +46,10 @@ CREATE TEMP VIEW changes AS
     SELECT updated_at, key, state, client_business_id, request, digest, earlier_ids, task_id, snapshot, error
     FROM main.jobs;
 CREATE TEMP TRIGGER make INSTEAD OF INSERT ON changes WHEN NEW.request IS NOT NULL BEGIN
-    INSERT INTO jobs (key, request, digest, state, client_business_id, created_at, updated_at)
-    VALUES (NEW.key, NEW.request, NEW.digest, NEW.state, NEW.client_business_id, NEW.updated_at, NEW.updated_at);
+    INSERT INTO jobs
+        (key, request, digest, state, client_business_id, earlier_ids, task_id, snapshot, error, created_at, updated_at)
+    VALUES (NEW.key, NEW.request, NEW.digest, NEW.state, NEW.client_business_id, NEW.earlier_ids,
+        NEW.task_id, NEW.snapshot, NEW.error, NEW.updated_at, NEW.updated_at);
 END;
 CREATE TEMP TRIGGER change INSTEAD OF INSERT ON changes WHEN NEW.request IS NULL BEGIN
     UPDATE jobs
@@ -141,10 +143,16 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def apply(db: sqlite3.Connection, changes: list[Change]) -> None:
-    """Put changes on disk, all or none."""
+    """Put changes on disk, all or none. Of several changes of one row, only the last state is written."""
+    rows: dict[str, Change] = {}
+    for change in changes:
+        earlier = rows.get(change.key)
+        if earlier and earlier.request is not None:
+            change = change._replace(request=earlier.request, digest=earlier.digest)  # noqa: PLW2901 - still new
+        rows[change.key] = change
     db.execute("BEGIN IMMEDIATE")
     try:
-        db.execute(_APPLY, (json.dumps(changes),))
+        db.execute(_APPLY, (json.dumps([*rows.values()]),))
         db.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):

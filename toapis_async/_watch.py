@@ -124,15 +124,15 @@ class Watch:
             self._last_error = answer.message
             verdict = self._not_seen(answer, now)
         if verdict is None and now >= self.deadline:
-            verdict = self.expire()
+            verdict = self.expire(just_looked=True)
         if verdict is None:
             self.postpone(now + max(hint, self._schedule.wait(self.looks, random)))
         return verdict
 
-    def expire(self) -> ToapisError:
+    def expire(self, *, just_looked: bool = False) -> ToapisError:
         """Say what it means that the deadline has come."""
         if self.origin is Origin.LOST:
-            not_found = self.looks > 0 and not self._silences
+            not_found = just_looked and not self._silences  # a look long ago says nothing of now
             search = "no task with its id showed up" if not_found else "looking it up was not answered"
             return SubmissionUnknown(f"{self._lost_because()}; {search}", not_found=not_found)
         if self._incomplete_since and self.last:
@@ -147,7 +147,7 @@ class Watch:
         if self._submission is not None:
             if names_another(task, self._submission.client_business_id):
                 return self._not_seen(DecodeError([ABOUT_ANOTHER]), now)
-            task = _without_references(task, self._submission.request)
+            task = without_references(task, self._submission.request)
         self.last = task
         self._last_error = None
         self._denials = 0
@@ -185,7 +185,7 @@ class Watch:
         return error if lasting and self.origin is not Origin.LOST else None
 
 
-def _without_references(task: GenerationTask, request: ImageRequest) -> GenerationTask:
+def without_references(task: GenerationTask, request: ImageRequest) -> GenerationTask:
     """Take the request's own reference pictures out of the results: an answer may repeat the request."""
     if not request.images or not task.images:
         return task

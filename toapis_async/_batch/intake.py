@@ -10,7 +10,7 @@ from .._journal import Entry, Journal, Row, describe, is_storable
 from .._protocol.profiles import validate
 from .._schedule.backoff import Backoff
 from .._submission import Submission, Submitter, new_client_business_id
-from .._watch import Origin, Watch, watch_submission
+from .._watch import Origin, Watch, watch_submission, without_references
 from ..errors import RequestValidationError
 from ..models import ImageRequest, JobState, TaskKind
 from ..outcomes import Failed
@@ -57,6 +57,7 @@ class Intake:
             raise RequestValidationError([f"key: {name!r} cannot be stored in a journal (NUL or half a character)"])
         row = self.journal.find(name)
         if row is None:
+            self._check_own_id(self.journal, request)
             submission = self._submitter.intend(request)
             submission.entry = self.journal.add(name, submission.client_business_id, request=text, digest=digest)
             return self._add_new(name, submission)
@@ -73,7 +74,8 @@ class Intake:
         try:
             self.submit(request, key)
         except RequestValidationError as error:
-            job = self._make(key if self._keys.is_free(key) else self._keys.next_free())
+            free = self._keys.next_free_of(key) if isinstance(key, str) else self._keys.next_free()
+            job = self._make(free)
             known = request if isinstance(request, ImageRequest) else None
             self._board.finish(
                 job, Failed(key=job.key, request=known, task_id=None, client_business_id=None, error=error)
@@ -128,7 +130,7 @@ class Intake:
         submission = self._submitter.restore(request, row.client_business_id)
         submission.entry = Entry(journal, row.key, row.client_business_id, row.earlier_ids)
         if row.task is not None:
-            submission.accept(row.task, self._dispatcher.clock())
+            submission.accept(without_references(row.task, request), self._dispatcher.clock())
         elif row.state in {"posting", "unresolved"}:
             submission.move(JobState.POSTING)
         if row.state in {"completed", "failed"}:
@@ -144,16 +146,24 @@ class Intake:
 
     def _replay(self, row: Row, submission: Submission) -> JobRecord:
         job = self._make(row.key, submission)
-        verdict = row.error or row.task
+        verdict = row.error or submission.task
         assert verdict is not None  # the journal keeps no end without one
         self._stages.deliver(job, outcome_of(job, verdict, refused=row.task is None, replayed=True))
         return job
 
     def _pay_anew(self, journal: Journal, row: Row, request: ImageRequest) -> JobRecord:
-        used = {row.client_business_id, *row.earlier_ids}
-        own_id = request.client_business_id
-        new_id = own_id if own_id is not None and own_id not in used else new_client_business_id()
-        submission = self._submitter.restore(request, new_id)
-        submission.entry = Entry(journal, row.key, new_id, (*row.earlier_ids, row.client_business_id))
+        used = (*row.earlier_ids, row.client_business_id)
+        if request.client_business_id is None or request.client_business_id in used:
+            submission = self._submitter.restore(request, new_client_business_id())
+        else:
+            self._check_own_id(journal, request)
+            submission = self._submitter.intend(request)
+        submission.entry = Entry(journal, row.key, submission.client_business_id, used)
         submission.entry.note("queued")
         return self._add_new(row.key, submission)
+
+    def _check_own_id(self, journal: Journal, request: ImageRequest) -> None:
+        own_id = request.client_business_id
+        if own_id is not None and (key := journal.find_key_of(own_id)) is not None:
+            problem = f"client_business_id: {own_id!r} was used before, for {key!r} in {journal.path}"
+            raise RequestValidationError([problem])

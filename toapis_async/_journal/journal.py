@@ -22,13 +22,16 @@ import anyio
 
 from ..errors import JournalError, ToapisError
 from ..models import GenerationTask
+from .files import Files
 from .lock import only_writer
 from .rows import Row, RowState, error_to_text, task_to_text
-from .store import Change, apply, find_row, journal_errors, open_to_read, open_to_write
+from .store import Change, apply, find_key_of, find_row, journal_errors, open_to_read, open_to_write
 
 _logger = logging.getLogger("toapis_async")
 
 _GATHER_SECONDS: Final = 0.05
+_LARGEST_GROUP: Final = 1000
+_LOOK_SECONDS: Final = 1.0  # between two looks at whether the event loop is still there
 _CLOSE_SECONDS: Final = 30.0  # for the last commit, on a disk that is slow
 _Done: TypeAlias = asyncio.Future[JournalError | None]
 _Write: TypeAlias = tuple[Change, _Done | None]
@@ -124,6 +127,15 @@ class Journal:
         """
         return find_row(self._reader, self.path, key) if self._reader else None
 
+    def find_key_of(self, client_business_id: str) -> str | None:
+        """Return the key under which an earlier run used an id.
+
+        Raises:
+            JournalError: the journal cannot be read.
+
+        """
+        return find_key_of(self._reader, self.path, client_business_id) if self._reader else None
+
     def add(self, key: str, client_business_id: str, *, request: str, digest: str) -> Entry:
         """Make the row of a new job."""
         self.write(Change(time.time(), key, "queued", client_business_id, request, digest))
@@ -140,6 +152,8 @@ class Journal:
             JournalError: it is not on disk.
 
         """
+        if self._closed.done():
+            raise JournalError("is closed", path=self.path)
         done: _Done = self._loop.create_future()
         self._writes.put((change, done))
         if error := await done:
@@ -149,6 +163,8 @@ class Journal:
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
             await asyncio.wait([self._closed])
             self._thread.join()  # it was its last act to say so
+            return
+        self._on_failure(JournalError(f"was not written to its end within {_CLOSE_SECONDS:g} s", path=self.path))
 
     # -- in the thread
 
@@ -157,7 +173,7 @@ class Journal:
             with only_writer(self.path), closing(open_to_write(self.path, self._base_url)) as db:
                 if db.execute("SELECT count(*) FROM jobs LIMIT 1").fetchone()[0]:
                     self._reader = open_to_read(self.path)
-                self._identity = self._look()
+                self._files = Files(self.path)
                 self._tell(self._opened, None)
                 try:
                     self._serve(db)
@@ -181,36 +197,41 @@ class Journal:
                     with journal_errors(self.path):
                         self._commit(db, group)
                 except JournalError as error:
-                    self._failure = error
-                    self._call(self._on_failure, error)
+                    self._fail(error)
+                except Exception as error:  # whoever waits must hear of it
+                    _logger.exception("The journal %s could not be written", self.path)
+                    self._fail(JournalError(f"cannot be written: {error!r}", path=self.path))
             if waiting := [done for _, done in group if done]:
                 self._call(_settle, waiting, self._failure)
 
+    def _fail(self, error: JournalError) -> None:
+        self._failure = error
+        self._call(self._on_failure, error)
+
     def _gather(self) -> tuple[list[_Write], bool]:
         """Take what is there, and wait a little for more as long as nobody waits for any of it."""
+        write = self._first_write()
         group: list[_Write] = []
-        patience = None
+        until = time.monotonic() + _GATHER_SECONDS
         with suppress(Empty):
-            while write := self._writes.get(timeout=patience):
+            while write:
                 group.append(write)
-                if patience is None:
-                    patience = _GATHER_SECONDS
-                if write[1]:
-                    patience = 0.0
+                if write[1] or len(group) >= _LARGEST_GROUP:
+                    until = 0.0
+                write = self._writes.get(timeout=max(0.0, until - time.monotonic()))
             return group, False
         return group, True
 
-    def _commit(self, db: sqlite3.Connection, group: list[_Write]) -> None:
-        if self._look() != self._identity:
-            raise JournalError("was moved or replaced while it was in use", path=self.path)
-        apply(db, [change for change, _ in group])
+    def _first_write(self) -> _Write | None:
+        while True:
+            with suppress(Empty):
+                return self._writes.get(timeout=_LOOK_SECONDS)
+            if self._loop.is_closed():  # nobody is left who would end this
+                return None
 
-    def _look(self) -> tuple[int, int]:
-        try:
-            seen = self.path.stat()
-        except FileNotFoundError:
-            return 0, 0
-        return seen.st_dev, seen.st_ino
+    def _commit(self, db: sqlite3.Connection, group: list[_Write]) -> None:
+        self._files.check()
+        apply(db, [change for change, _ in group])
 
     def _tell(self, future: _Done, error: JournalError | None) -> None:
         self._call(_settle, [future], error)

@@ -12,7 +12,7 @@ from attrs import fields, frozen
 from .. import errors
 from .._protocol.codec import decode_inline_result, decode_task
 from ..errors import ApiError, GenerationFailed, ToapisError
-from ..models import GenerationTask, ImageRequest
+from ..models import GenerationTask, ImageRequest, TaskStatus
 
 RowState: TypeAlias = Literal["queued", "posting", "submitted", "completed", "failed", "unresolved"]
 STATES: Final[tuple[RowState, ...]] = ("queued", "posting", "submitted", "completed", "failed", "unresolved")
@@ -83,15 +83,17 @@ def task_to_text(task: GenerationTask) -> str:
     return json.dumps(task.raw)
 
 
-def task_from_text(text: str, task_id: str) -> GenerationTask:
-    """Read what `task_to_text` wrote; the answer may not repeat its id.
+def task_from_text(text: str, task_id: str, *, is_completed: bool) -> GenerationTask:
+    """Read what `task_to_text` wrote; the answer may not repeat its id, or say that it is completed.
 
     Raises:
         ValueError: there is no task in it.
 
     """
     body = json.loads(text)
-    task = decode_task(body, asked_id=task_id) or decode_inline_result(body, client_business_id=task_id)
+    task = decode_task(body, asked_id=task_id)
+    if task is None or (is_completed and task.status is not TaskStatus.COMPLETED):
+        task = decode_inline_result(body, client_business_id=task_id) or task
     if task is None:
         raise ValueError(f"no task in {text[:80]!r}")
     return task

@@ -36,6 +36,7 @@ CREATE TABLE jobs (
     CHECK (state NOT IN ('submitted', 'completed') OR (task_id IS NOT NULL AND snapshot IS NOT NULL)),
     CHECK (state <> 'failed' OR error IS NOT NULL OR snapshot IS NOT NULL)
 );
+CREATE INDEX jobs_by_client_business_id ON jobs (client_business_id);
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
@@ -52,6 +53,7 @@ CREATE TEMP TRIGGER make INSTEAD OF INSERT ON changes WHEN NEW.request IS NOT NU
         NEW.task_id, NEW.snapshot, NEW.error, NEW.updated_at, NEW.updated_at);
 END;
 CREATE TEMP TRIGGER change INSTEAD OF INSERT ON changes WHEN NEW.request IS NULL BEGIN
+    SELECT RAISE(ABORT, 'a row is gone') WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE key = NEW.key);
     UPDATE jobs
     SET state = NEW.state, client_business_id = NEW.client_business_id, earlier_ids = NEW.earlier_ids,
         task_id = NEW.task_id, snapshot = NEW.snapshot, error = NEW.error, updated_at = NEW.updated_at
@@ -105,13 +107,16 @@ def open_to_write(path: Path, base_url: str) -> sqlite3.Connection:
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             _sync_folder(path.parent)
+        log = path.with_name(f"{path.name}-wal")
+        if not path.stat().st_size and log.exists() and log.stat().st_size:
+            raise JournalError(f"was emptied, though {log.name} holds what was written last", path=path)
         db = _connect(path, "rw")
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
             if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 _create(db, base_url)
             _check(db, path)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
             known = dict(db.execute("SELECT name, value FROM meta").fetchall())
             db.executescript(_CHANGES)
             if known["base_url"] != base_url:
@@ -166,6 +171,14 @@ def find_row(db: sqlite3.Connection, path: Path, key: str) -> Row | None:
         # All of them: a statement with rows left would keep the file's log from being folded in.
         rows = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE key = ?", (key,)).fetchall()  # noqa: S608 - a constant
         return _row(rows[0]) if rows else None
+
+
+def find_key_of(db: sqlite3.Connection, path: Path, client_business_id: str) -> str | None:
+    """Return the key of a row that uses an id."""
+    with journal_errors(path):
+        statement = "SELECT key FROM jobs WHERE client_business_id = ? LIMIT 1"
+        rows = db.execute(statement, (client_business_id,)).fetchall()
+        return rows[0][0] if rows else None
 
 
 def read_rows(path: Path) -> Generator[Row]:
@@ -237,7 +250,9 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 
 def _row(columns: Sequence[Any]) -> Row:
     key, request, digest, state, client_business_id, earlier_ids, task_id, snapshot, error, updated_at = columns
-    task = task_from_text(snapshot, task_id or client_business_id) if snapshot else None
+    task = (
+        task_from_text(snapshot, task_id or client_business_id, is_completed=state == "completed") if snapshot else None
+    )
     return Row(
         key=key,
         request=request_from_text(request),

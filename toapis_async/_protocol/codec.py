@@ -125,7 +125,7 @@ def path_segment(task_id: Any) -> str | None:
         segment = quote(task_id, safe="")
     except (TypeError, ValueError):
         return None
-    return None if segment in {"", ".", ".."} else segment
+    return None if segment in {"", ".", ".."} or "%00" in segment else segment
 
 
 def _structure(body: dict[str, Any], holder: dict[str, Any], asked_id: str | None) -> GenerationTask:

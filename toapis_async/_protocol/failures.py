@@ -134,9 +134,9 @@ def closes_intake(error: ToapisError) -> bool:
 
 
 def is_lasting(error: ToapisError) -> bool:
-    """Whether the same request would be refused again, whoever sends it and whenever."""
-    passing = RateLimitedError | AuthenticationError | InsufficientBalanceError | PermissionDeniedError
-    return isinstance(error, ApiError) and not isinstance(error, passing)
+    """Whether the same request would be refused again, whoever sends it and whenever; not if it is the load, the
+    key, the balance or the model's channels."""
+    return isinstance(error, InvalidRequestError | ContentRejectedError | NotFoundError)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

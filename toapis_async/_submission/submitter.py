@@ -30,10 +30,9 @@ async def note_accepted(entry: Entry, task: GenerationTask) -> None:
     """Write a task id into the journal; one that cannot be written is at least logged."""
     try:
         await entry.accepted(task)
-    except JournalError as error:
-        _logger.error(  # noqa: TRY400 - the trace says nothing that the text does not
-            "Task %s (client_business_id %s) was accepted, but: %s", task.id, entry.client_business_id, error
-        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the task is accepted and must be gone on with
+        text = "Task %s (client_business_id %s) was accepted, but: %s"
+        _logger.error(text, task.id, entry.client_business_id, error)  # noqa: TRY400 - the trace says nothing more
 
 
 class Submitter:

@@ -1,0 +1,38 @@
+"""Whether the files of an open journal are still what they were: people move, replace, empty and remove files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import JournalError
+
+
+class Files:
+    """The database, its log and its lock. None of them is replaced or gets shorter while we write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._all = [path.with_name(path.name + ending) for ending in ("", "-wal", ".lock")]
+        self._seen: dict[Path, tuple[int, int, int]] = {}
+        self.check()
+
+    def check(self) -> None:
+        """Compare with what was there the last time.
+
+        Raises:
+            JournalError: what was written may be lost, or somebody else may write.
+
+        """
+        for path in self._all:
+            before = self._seen.get(path)
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                if before:
+                    raise JournalError(f"lost {path.name} while it was in use", path=self._path) from None
+                continue
+            now = (found.st_dev, found.st_ino, found.st_size)
+            if before and (now[:2] != before[:2] or now[2] < before[2]):
+                text = f"cannot be trusted: {path.name} was replaced or cut while it was in use"
+                raise JournalError(text, path=self._path)
+            self._seen[path] = now

@@ -1,31 +1,23 @@
-"""The single verbs, over real sockets and in virtual time."""
+"""The verbs of a session for one task."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
-import warnings
-from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import anyio
 import pytest
 
 from toapis_async import (
-    ApiError,
     AuthenticationError,
     Backoff,
-    Completed,
     ContentRejectedError,
-    Failed,
     GenerationFailed,
     ImageRequest,
-    MissingApiKeyError,
     NotFoundError,
     PollDeadlineExceeded,
-    RateLimits,
     RequestValidationError,
     ResultMissingError,
     ServerError,
@@ -37,27 +29,16 @@ from toapis_async._protocol.endpoints import interpret_query
 from toapis_async._protocol.messages import HttpResponse
 from toapis_async._submission import Submission
 from toapis_async._watch import Watch
-from toapis_async.instrumentation import (
-    Event,
-    LoggingObserver,
-    RequestFinished,
-    SubmissionAmbiguous,
-    TaskAccepted,
-    TaskEnded,
-    Throttled,
-)
 from toapis_async.testing import FAIL_MARKER, Simulator, faults
 
 pytestmark = pytest.mark.anyio
+
 
 FOX = ImageRequest("a red fox")
 
 
 def queries(sim: Simulator) -> int:
     return sum(record.kind == "query" for record in sim.requests)
-
-
-# -- generate, submit, wait, get, watch
 
 
 async def test_generate_returns_the_pictures(session: ToapisSession, sim: Simulator) -> None:
@@ -288,231 +269,3 @@ async def test_breaking_out_of_watch_leaves_nothing(session: ToapisSession) -> N
     async for _ in session.watch(task.id):
         break
     assert not [left for left in asyncio.all_tasks() if "toapis_async" in repr(left) and "testing" not in repr(left)]
-
-
-# -- generate_many
-
-
-async def test_generate_many_keeps_the_input_order(session: ToapisSession, sim: Simulator) -> None:
-    sim.add_fault(faults.error(422, "content_policy_violation", kind="submit", nth=2))
-    outcomes = await session.generate_many([FOX, ("blue", FOX), ImageRequest(""), FOX])
-    assert [type(outcome) for outcome in outcomes] == [Completed, Failed, Failed, Completed]
-    assert [outcome.key for outcome in outcomes] == ["0", "blue", "1", "2"]
-
-
-async def test_generate_many_keeps_to_its_bound(session: ToapisSession, sim: Simulator) -> None:
-    running = asyncio.create_task(session.generate_many([FOX] * 20, max_in_flight=3))
-    await anyio.sleep(15)
-    assert len(sim.charges) == 3
-    assert len(await running) == 20
-
-
-async def test_limits_and_pacing_hold_for_every_verb(sim: Simulator) -> None:
-    limits = RateLimits(submit_per_second=1, submit_burst=1, query_per_second=2, query_burst=1)
-    async with ToapisSession(sim.api_key, base_url=sim.base_url, limits=limits) as session:
-        started = anyio.current_time()
-        task = await session.submit(FOX)
-        await session.submit(FOX)
-        assert anyio.current_time() - started >= 1
-        started = anyio.current_time()
-        for _ in range(5):
-            await session.get(task.id)
-        assert anyio.current_time() - started >= 2
-
-
-async def test_the_key_is_cut_out_of_an_answer_to_a_question(session: ToapisSession, sim: Simulator) -> None:
-    sim.add_fault(faults.error(400, "x", "no", headers={"X-Request-Id": f"for {sim.api_key}"}, kind="query"))
-    with pytest.raises(ApiError) as caught:
-        await session.get("tsk_img_nobody")
-    assert caught.value.request_id == "for [key]"
-
-
-async def test_generate_many_reads_async_iterables_and_empty_ones(session: ToapisSession) -> None:
-    async def produce() -> AsyncIterator[ImageRequest]:
-        yield FOX
-        yield FOX
-
-    assert len(await session.generate_many(produce())) == 2
-    assert await session.generate_many([]) == []
-
-
-@pytest.mark.parametrize("source", ["abc", FOX, {"a": FOX}, 7])
-async def test_what_is_no_source_of_requests_is_refused(session: ToapisSession, source: Any, sim: Simulator) -> None:
-    with pytest.raises(TypeError, match=r"requests: .*(iterable|\.items\(\))"):
-        await session.generate_many(source)
-    with pytest.raises(TypeError, match="requests: "):
-        session.open_batch(source)
-    assert not sim.requests
-
-
-async def test_generate_many_reports_unsent_items_as_failed(sim: Simulator, session: ToapisSession) -> None:
-    sim.add_fault(faults.error(402, "insufficient_quota", kind="submit", nth=3, times=None))
-    outcomes = await session.generate_many([FOX] * 40, max_in_flight=2)
-    assert sum(isinstance(outcome, Completed) for outcome in outcomes) == len(sim.charges) == 2
-    failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
-    assert len(failed) == 38
-    assert {type(outcome.error).__name__ for outcome in failed} == {"InsufficientBalanceError"}
-    assert not session.unfinished
-
-
-async def test_a_cancelled_generate_many_leaves_every_paid_task_in_the_session(
-    sim: Simulator, session: ToapisSession
-) -> None:
-    task = asyncio.create_task(session.generate_many([FOX] * 40, max_in_flight=8))
-    await sim.wait_for_requests("submit", 20)
-    task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled()
-    left = {unfinished.task_id for unfinished in session.unfinished}
-    assert left == {charge.task_id for charge in sim.charges}
-    assert len(left) >= 20
-
-
-async def test_a_running_generate_many_is_unfinished(session: ToapisSession, sim: Simulator) -> None:
-    running = asyncio.create_task(session.generate_many([FOX] * 3))
-    await sim.wait_for_requests("submit", 3)
-    await anyio.sleep(1)
-    assert {left.task_id for left in session.unfinished} == {charge.task_id for charge in sim.charges}
-    await running
-    assert session.unfinished == ()
-
-
-# -- opening and closing
-
-
-async def test_a_missing_key_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TOAPIS_API_KEY", raising=False)
-    for key in (None, "", "  "):
-        with pytest.raises(MissingApiKeyError, match="TOAPIS_API_KEY"):
-            ToapisSession(key)
-
-
-@pytest.mark.parametrize("key", ["sk a", "sk\nb", "sk-é", "sk\x00"])
-async def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(key: str) -> None:
-    with pytest.raises(ValueError, match="api_key") as caught:
-        ToapisSession(key)
-    assert key not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "toapis.com",
-        "ftp://toapis.com",
-        "https://",
-        "https://u:p@toapis.com",
-        "https://:p@toapis.com",
-        "https://toapis.com?x=1",
-    ],
-)
-async def test_a_base_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="base_url"):
-        ToapisSession("sk-x", base_url=url)
-
-
-@pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
-async def test_the_base_url_may_end_as_it_likes(sim: Simulator, ending: str) -> None:
-    origin = sim.base_url.removesuffix("/v1")
-    async with ToapisSession(sim.api_key, base_url=origin + ending) as session:
-        assert (await session.submit(FOX)).id
-
-
-async def test_key_and_url_come_from_the_environment(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOAPIS_API_KEY", sim.api_key)
-    monkeypatch.setenv("TOAPIS_BASE_URL", sim.base_url)
-    async with ToapisSession() as session:
-        assert (await session.submit(FOX)).id
-
-
-async def test_a_session_is_entered_once_and_says_when_it_is_not_open(sim: Simulator) -> None:
-    session = ToapisSession(sim.api_key, base_url=sim.base_url)
-    with pytest.raises(RuntimeError, match="not open"):
-        await session.submit(FOX)
-    assert session.unfinished == ()
-    async with session:
-        with pytest.raises(RuntimeError, match="only once"):
-            await session.__aenter__()
-    with pytest.raises(RuntimeError, match="closed"):
-        session.open_batch()
-    with pytest.raises(RuntimeError, match="only once"):
-        await session.__aenter__()
-
-
-async def test_a_session_may_be_left_in_another_task(sim: Simulator) -> None:
-    session = ToapisSession(sim.api_key, base_url=sim.base_url)
-    await asyncio.create_task(session.__aenter__())
-    await session.submit(FOX)
-    await asyncio.create_task(session.__aexit__(None, None, None))
-    gc.collect()
-
-
-async def test_a_borrowed_session_with_a_login_of_its_own_is_refused(sim: Simulator) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        http = aiohttp.ClientSession(auth=aiohttp.BasicAuth("me", "secret"))
-    async with http:
-        with pytest.raises(ValueError, match="auth="):
-            await ToapisSession(sim.api_key, base_url=sim.base_url, http=http).__aenter__()
-
-
-async def test_a_borrowed_http_session_stays_open(sim: Simulator) -> None:
-    async with aiohttp.ClientSession() as http:
-        async with ToapisSession(sim.api_key, base_url=sim.base_url, http=http) as session:
-            await session.submit(FOX)
-        assert not http.closed
-
-
-# -- observers
-
-
-async def test_observers_hear_of_every_step(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
-    heard: list[Event] = []
-
-    def broken(event: Event) -> None:
-        raise RuntimeError("observer")
-
-    sim.add_fault(faults.error(429, "x", headers={"Retry-After": "5"}, kind="submit"))
-    sim.add_fault(faults.drop(when="after", kind="submit"))
-    sim.add_fault(faults.error(429, "x", headers={"Retry-After": "5"}, kind="query", nth=3))
-    caplog.set_level("DEBUG", logger="toapis_async")
-    observers = (broken, heard.append, LoggingObserver())
-    async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=observers) as session:
-        await session.generate(FOX)
-    kinds = {type(event) for event in heard}
-    assert kinds == {RequestFinished, Throttled, SubmissionAmbiguous, TaskEnded}
-    assert {event.requests for event in heard if isinstance(event, Throttled)} == {"submit", "query"}
-    requests = [event for event in heard if isinstance(event, RequestFinished)]
-    assert len(requests) == len(sim.requests)
-    assert requests[1].status is None
-    assert requests[1].error is not None
-    ended = heard[-1]
-    assert isinstance(ended, TaskEnded)
-    assert ended.task_id == sim.charges[0].task_id
-    assert ended.state == "completed"
-    assert "TaskEnded" in caplog.text
-
-
-async def test_a_quiet_log_costs_nothing(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="toapis_async")
-    async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=[LoggingObserver()]) as session:
-        await session.submit(FOX)
-    assert caplog.text == ""
-
-
-async def test_an_observer_that_is_cancelled_is_only_logged(sim: Simulator, caplog: pytest.LogCaptureFixture) -> None:
-    def cancelled(event: Event) -> None:
-        raise asyncio.CancelledError
-
-    async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=[cancelled]) as session:
-        outcomes = await session.generate_many([FOX] * 3)
-    assert all(isinstance(outcome, Completed) for outcome in outcomes)
-    assert "failed on" in caplog.text
-
-
-async def test_observers_hear_of_an_accepted_task(sim: Simulator) -> None:
-    heard: list[Event] = []
-    async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=[heard.append]) as session:
-        task = await session.submit(FOX)
-    (accepted,) = [event for event in heard if isinstance(event, TaskAccepted)]
-    assert accepted.task_id == task.id
-    assert accepted.client_business_id == sim.charges[0].client_business_id

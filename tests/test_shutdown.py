@@ -152,6 +152,7 @@ def test_ctrl_c_leaves_every_paid_task_named(tmp_path: Path) -> None:
             try:
                 async with session:
                     single = asyncio.create_task(session.generate(FOXES[0]))
+                    single.add_done_callback(lambda task: task.cancelled() or task.exception())
                     async with session.open_batch(FOXES) as batch:
                         print("open", flush=True)
                         async for _ in batch:

@@ -91,7 +91,7 @@ class Batch(AsyncContextManagerMixin):
         self._intake = Intake(
             self._board, self._stages, submitter, dispatcher, schedule, retry_failed=retry_failed, on_job=on_job
         )
-        self._journal_path = None if journal is None else Path(journal).absolute()
+        self._journal_path = None if journal is None else Path(journal)
         self._base_url = base_url
         self._used = self._entered = False
         self._error_raised = False

@@ -12,7 +12,8 @@ class Files:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._all = [path.with_name(path.name + ending) for ending in ("", "-wal", ".lock")]
+        whole = path.resolve()  # the program may change its folder
+        self._all = [whole.with_name(whole.name + ending) for ending in ("", "-wal", ".lock")]
         self._seen: dict[Path, tuple[int, int, int]] = {}
         self.check()
 

@@ -89,6 +89,14 @@ def test_a_look_up_that_never_has_its_turn_ends_all_the_same() -> None:
     assert not error.not_found
 
 
+def test_a_look_long_ago_is_no_sign_that_there_is_no_task() -> None:
+    watch = make(Origin.LOST)
+    assert watch.advance(NOT_FOUND, 10.0, half) is None
+    error = watch.expire()  # in the queue for the next question
+    assert isinstance(error, SubmissionUnknown)
+    assert not error.not_found
+
+
 def test_waits_follow_the_schedule() -> None:
     watch = make()
     dues: list[float] = []

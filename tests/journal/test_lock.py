@@ -14,6 +14,7 @@ import anyio.lowlevel
 import pytest
 from journal.common import FOX
 from journal.conftest import open_session
+from processes import running
 
 from toapis_async import Completed, JournalError, ToapisSession
 from toapis_async._journal import read_summary
@@ -108,3 +109,29 @@ def test_a_program_that_ends_inside_a_batch_lets_the_journal_go(path: Path) -> N
         asyncio.run(main())
     assert all(task.cancelled() for task in tasks)
     assert not any(thread.name == "journal fox.db" for thread in threading.enumerate())
+
+
+FORKER = """
+import asyncio, os, signal, sys
+from toapis_async import ToapisSession
+async def main():
+    async with ToapisSession("sk-x", base_url="http://127.0.0.1:9") as session:
+        async with session.open_batch(journal=sys.argv[1]):
+            child = os.fork()
+            if not child:
+                signal.pause()
+        try:
+            async with session.open_batch(journal=sys.argv[1]):
+                print("again", flush=True)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_does_not_keep_the_lock(path: Path) -> None:
+    with running([sys.executable, "-c", FORKER, str(path)]) as program:
+        out, err = program.communicate()
+    assert (out, program.returncode) == (b"again\n", 0), err.decode()

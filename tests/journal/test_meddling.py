@@ -151,7 +151,10 @@ async def test_a_journal_that_cannot_be_closed_in_time_is_told(
             await anyio.lowlevel.checkpoint()
 
 
-async def test_ends_are_written_though_more_come_all_the_time(session: ToapisSession, path: Path) -> None:
+async def test_ends_are_written_though_more_come_all_the_time(
+    session: ToapisSession, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toapis_async._journal.journal._LARGEST_GROUP", 1_000_000)
     async with session.open_batch([FOX], journal=path) as batch:
         assert isinstance(await anext(batch), Completed)
         journal = batch._intake.journal  # pyright: ignore[reportPrivateUsage]

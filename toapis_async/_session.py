@@ -125,8 +125,7 @@ class ToapisSession:
         """What `generate`, `submit` and `generate_many` may have paid for and nobody received, oldest first.
 
         A task leaves this list when its result or error reaches a caller, or when its end is seen by `wait`,
-        `watch`, `get` or an attached job of a batch.
-        Tasks of a batch are in `Batch.unfinished`. Still valid after the session was left.
+        `watch`, `get` or an attached job. Tasks of a batch are in `Batch.unfinished`. Valid after leaving, too.
         """
         return self._parts.unfinished.snapshots() if self._parts else ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -128,6 +129,37 @@ async def test_a_found_task_is_delivered_though_it_cannot_be_written(
             await anext(batch)
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_disk_that_hangs_holds_up_no_accepted_task_for_long(
+    session: ToapisSession,
+    sim: Simulator,
+    path: Path,
+    lost: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    apply = store.apply
+    going_on = threading.Event()
+
+    def hang(db: sqlite3.Connection, changes: list[store.Change]) -> None:
+        if any(change.state == "submitted" for change in changes):
+            going_on.wait(20)
+        apply(db, changes)
+
+    monkeypatch.setattr("toapis_async._journal.journal.apply", hang)
+    monkeypatch.setattr("toapis_async._submission.submitter._WRITE_SECONDS", 0.1)
+    if lost:
+        sim.add_fault(faults.drop(when="after", kind="submit"))
+    async with session.open_batch([FOX], journal=path) as batch:
+        with anyio.fail_after(10):
+            outcome = await anext(batch)
+        going_on.set()
+    assert isinstance(outcome, Completed)
+    assert f"Task {outcome.task_id}" in caplog.text
+    assert "not on disk within 0.1 s" in caplog.text
+    assert [row.state for row in read_rows(path)] == ["completed"]
+
+
 async def test_a_journal_that_cannot_be_closed_in_time_is_told(
     session: ToapisSession, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +197,7 @@ async def test_ends_are_written_though_more_come_all_the_time(
             while not row.client_business_id.startswith("id-"):
                 change = change._replace(client_business_id="id-1")
                 journal.write(change)  # again and again, each before the last has been waited for
-                await anyio.sleep(0.005)
+                await anyio.lowlevel.checkpoint()
                 (row,) = read_rows(path)
 
 
@@ -203,7 +235,7 @@ def test_a_loop_that_is_closed_without_ado_lets_the_journal_go(path: Path) -> No
                         async with session.open_batch(journal=path):
                             return
                     except JournalError:
-                        await anyio.sleep(0.05)
+                        await anyio.lowlevel.checkpoint()
 
     left: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
     stop_inside()

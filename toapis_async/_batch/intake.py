@@ -58,7 +58,7 @@ class Intake:
         row = self.journal.find(name)
         if row is None:
             self._check_own_id(self.journal, request)
-            submission = self._submitter.intend(request)
+            submission = self._submitter.intend_checked(request)
             submission.entry = self.journal.add(name, submission.client_business_id, request=text, digest=digest)
             return self._add_new(name, submission)
         if row.digest != digest:

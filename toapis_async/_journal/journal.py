@@ -1,4 +1,4 @@
-"""The journal of one batch: rows are handed to one thread, which commits whatever has gathered at once.
+"""The journal of one batch: rows gather in the event loop while one thread commits those before them.
 
 A write that money depends on is awaited; the others follow in order. The thread opens, locks and closes the
 file itself, so that a cancelled wait leaves nothing open.
@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias
 
 import anyio
 
+from .._protocol.lifecycle import is_end
 from ..errors import JournalError, ToapisError
 from ..models import GenerationTask
 from .files import Files
@@ -64,13 +65,21 @@ class Entry:
             JournalError: the row is not on disk.
 
         """
-        await self._journal.write_durably(self._change("submitted", task))
+        # The id is enough to go on with, and a snapshot that is not the end is worth nothing later.
+        await self._journal.write_durably(self._change("submitted", task, is_whole=is_end(task)))
 
     def note(self, state: RowState, task: GenerationTask | None = None, error: ToapisError | None = None) -> None:
         """Record where the job stands, in order but not at once."""
         self._journal.write(self._change(state, task, error))
 
-    def _change(self, state: RowState, task: GenerationTask | None = None, error: ToapisError | None = None) -> Change:
+    def _change(
+        self,
+        state: RowState,
+        task: GenerationTask | None = None,
+        error: ToapisError | None = None,
+        *,
+        is_whole: bool = True,
+    ) -> Change:
         return Change(
             time.time(),
             self.key,
@@ -78,7 +87,7 @@ class Entry:
             self.client_business_id,
             earlier_ids=json.dumps(self._earlier_ids) if self._earlier_ids else "[]",
             task_id=task.id if task else None,
-            snapshot=task_to_text(task) if task else None,
+            snapshot=task_to_text(task) if task and is_whole else None,
             error=error_to_text(error) if error else None,
         )
 
@@ -91,7 +100,12 @@ class Journal:
         self._base_url = base_url
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._writes: SimpleQueue[_Write | None] = SimpleQueue()
+        self._gathered: list[_Write] = []
+        self._is_urgent = False  # whether somebody waits for one of them, or they are many
+        self._is_busy = False  # whether the thread has a group
+        self._is_closing = False
+        self._next: asyncio.TimerHandle | None = None  # of handing the next group over
+        self._groups: SimpleQueue[list[_Write] | None] = SimpleQueue()
         self._opened: _Done = self._loop.create_future()
         self._closed: _Done = self._loop.create_future()
         self._failure: JournalError | None = None
@@ -113,7 +127,7 @@ class Journal:
                 raise error
             yield self
         finally:
-            self._writes.put(None)
+            self._close()
             # In a child: a shield in this task would not stop a native cancellation.
             async with anyio.create_task_group() as group:
                 group.start_soon(self._until_closed)
@@ -141,9 +155,11 @@ class Journal:
         self.write(Change(time.time(), key, "queued", client_business_id, request, digest))
         return Entry(self, key, client_business_id)
 
-    def write(self, change: Change) -> None:
+    def write(self, change: Change, done: _Done | None = None) -> None:
         """Write in order, without waiting for it."""
-        self._writes.put((change, None))
+        self._gathered.append((change, done))
+        self._is_urgent = self._is_urgent or done is not None or len(self._gathered) >= _LARGEST_GROUP
+        self._plan()
 
     async def write_durably(self, change: Change) -> None:
         """Write and wait until it is on disk. Cancelling the wait does not take the write back.
@@ -152,12 +168,44 @@ class Journal:
             JournalError: it is not on disk.
 
         """
-        if self._closed.done():
+        if self._is_closing:
             raise JournalError("is closed", path=self.path)
         done: _Done = self._loop.create_future()
-        self._writes.put((change, done))
+        self.write(change, done)
         if error := await done:
             raise JournalError(error.reason, path=self.path)
+
+    def _plan(self) -> None:
+        """Have the next group handed over: after this step of the loop if it is urgent, else in a moment."""
+        if self._is_busy or self._is_closing or not self._gathered:
+            return
+        if self._next:
+            if not self._is_urgent:
+                return
+            self._next.cancel()
+        self._next = self._loop.call_later(0.0 if self._is_urgent else _GATHER_SECONDS, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._next = None
+        self._is_busy = True
+        self._groups.put(self._gathered[:_LARGEST_GROUP])
+        del self._gathered[:_LARGEST_GROUP]
+        self._is_urgent = bool(self._gathered)
+
+    def _settle(self, group: list[_Write], error: JournalError | None) -> None:
+        self._is_busy = False
+        for _, done in group:
+            if done and not done.done():
+                done.set_result(error)
+        self._plan()
+
+    def _close(self) -> None:
+        self._is_closing = True
+        if self._next:
+            self._next.cancel()
+        while self._gathered:
+            self._hand_over()
+        self._groups.put(None)
 
     async def _until_closed(self) -> None:
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
@@ -189,59 +237,38 @@ class Journal:
             self._tell(self._closed, None)
 
     def _serve(self, db: sqlite3.Connection) -> None:
-        going = True
-        while going:
-            group, going = self._gather()
-            if group and self._failure is None:
+        while group := self._next_group():
+            if self._failure is None:
                 try:
                     with journal_errors(self.path):
-                        self._commit(db, group)
+                        self._files.check()
+                        apply(db, [change for change, _ in group])
                 except JournalError as error:
                     self._fail(error)
                 except Exception as error:  # whoever waits must hear of it
                     _logger.exception("The journal %s could not be written", self.path)
                     self._fail(JournalError(f"cannot be written: {error!r}", path=self.path))
-            if waiting := [done for _, done in group if done]:
-                self._call(_settle, waiting, self._failure)
+            self._call(self._settle, group, self._failure)
 
     def _fail(self, error: JournalError) -> None:
         self._failure = error
         self._call(self._on_failure, error)
 
-    def _gather(self) -> tuple[list[_Write], bool]:
-        """Take what is there, and wait a little for more as long as nobody waits for any of it."""
-        write = self._first_write()
-        group: list[_Write] = []
-        until = time.monotonic() + _GATHER_SECONDS
-        with suppress(Empty):
-            while write:
-                group.append(write)
-                if write[1] or len(group) >= _LARGEST_GROUP:
-                    until = 0.0
-                write = self._writes.get(timeout=max(0.0, until - time.monotonic()))
-            return group, False
-        return group, True
-
-    def _first_write(self) -> _Write | None:
+    def _next_group(self) -> list[_Write] | None:
         while True:
             with suppress(Empty):
-                return self._writes.get(timeout=_LOOK_SECONDS)
+                return self._groups.get(timeout=_LOOK_SECONDS)
             if self._loop.is_closed():  # nobody is left who would end this
                 return None
 
-    def _commit(self, db: sqlite3.Connection, group: list[_Write]) -> None:
-        self._files.check()
-        apply(db, [change for change, _ in group])
-
     def _tell(self, future: _Done, error: JournalError | None) -> None:
-        self._call(_settle, [future], error)
+        self._call(_set, future, error)
 
     def _call(self, function: Callable[..., None], *values: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody is there to be told
             self._loop.call_soon_threadsafe(function, *values)
 
 
-def _settle(futures: list[_Done], error: JournalError | None) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(error)
+def _set(future: _Done, error: JournalError | None) -> None:
+    if not future.done():
+        future.set_result(error)

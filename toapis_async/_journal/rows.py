@@ -35,7 +35,7 @@ class Row:
     """Ids of attempts that failed, before `retry_failed` paid again."""
     task_id: str | None
     task: GenerationTask | None
-    """The last snapshot."""
+    """The last snapshot that was written; of a task that was only accepted, its id."""
     error: ToapisError | None
     """Of a row that failed."""
     updated_at: datetime

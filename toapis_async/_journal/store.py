@@ -6,13 +6,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from attrs import frozen
 
 from ..errors import JournalError
+from ..models import GenerationTask, TaskStatus
 from .rows import STATES, Row, RowState, error_from_text, request_from_text, task_from_text, time_of
 
 _APPLICATION: Final = 0x746F6170  # "toap", by which `file` and we tell a journal from other databases
@@ -33,7 +34,8 @@ CREATE TABLE jobs (
     error TEXT,
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL,
-    CHECK (state NOT IN ('submitted', 'completed') OR (task_id IS NOT NULL AND snapshot IS NOT NULL)),
+    CHECK (state NOT IN ('submitted', 'completed') OR task_id IS NOT NULL),
+    CHECK (state <> 'completed' OR snapshot IS NOT NULL),
     CHECK (state <> 'failed' OR error IS NOT NULL OR snapshot IS NOT NULL)
 );
 CREATE INDEX jobs_by_client_business_id ON jobs (client_business_id);
@@ -155,14 +157,7 @@ def apply(db: sqlite3.Connection, changes: list[Change]) -> None:
         if earlier and earlier.request is not None:
             change = change._replace(request=earlier.request, digest=earlier.digest)  # noqa: PLW2901 - still new
         rows[change.key] = change
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        db.execute(_APPLY, (json.dumps([*rows.values()]),))
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
+    db.execute(_APPLY, (json.dumps([*rows.values()]),))  # one statement, so one transaction
 
 
 def find_row(db: sqlite3.Connection, path: Path, key: str) -> Row | None:
@@ -250,9 +245,11 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 
 def _row(columns: Sequence[Any]) -> Row:
     key, request, digest, state, client_business_id, earlier_ids, task_id, snapshot, error, updated_at = columns
-    task = (
-        task_from_text(snapshot, task_id or client_business_id, is_completed=state == "completed") if snapshot else None
-    )
+    task = None
+    if snapshot:
+        task = task_from_text(snapshot, task_id or client_business_id, is_completed=state == "completed")
+    elif task_id:
+        task = GenerationTask(id=task_id, status=TaskStatus.QUEUED)
     return Row(
         key=key,
         request=request_from_text(request),

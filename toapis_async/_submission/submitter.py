@@ -57,7 +57,16 @@ class Submitter:
                 this session: a look-up could not tell the two tasks apart.
 
         """
-        own_id = validate(request).client_business_id
+        return self.intend_checked(validate(request))
+
+    def intend_checked(self, request: ImageRequest) -> Submission:
+        """Make the record for a request that `validate` has let through.
+
+        Raises:
+            RequestValidationError: its client_business_id was used before.
+
+        """
+        own_id = request.client_business_id
         if own_id is not None and short_digest(own_id) in self._claimed:
             raise RequestValidationError([
                 f"client_business_id: {own_id!r} was used before, each attempt needs its own"

@@ -1,16 +1,17 @@
-"""Exponential backoff, and the policy of the paid step."""
+"""Exponential backoff, the policy of the paid step, and what every schedule of looks at a task has to offer."""
 
 from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from attrs import field, frozen
 from attrs.validators import instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from attrs import Attribute
 
@@ -61,6 +62,63 @@ class Backoff:
         except OverflowError:
             clamped = self.maximum
         return clamped * (1 + self.jitter * (2 * random() - 1))
+
+
+class TaskSchedule(Protocol):
+    """When to look at one task; made by `adaptive.task_schedule`, held by whoever waits for that task.
+
+    Ages are seconds since the task was accepted, by a clock of ours that never goes back. A wait runs from the
+    moment a question was sent to the moment the next is to be sent, so that slow answers do not add up.
+    `random` returns numbers in 0 to 1.
+    """
+
+    def first_wait(self, random: Callable[[], float]) -> float:
+        """Return the seconds from acceptance to the first look."""
+        ...
+
+    def next_wait(self, age: float, random: Callable[[], float], *, pending: bool = True) -> float:
+        """Return the seconds from a look at `age` to the next one.
+
+        `pending` says that the answer showed a task that has not finished. A look that failed, or that did not
+        find the task, shows nothing: nothing is learned from it.
+        """
+        ...
+
+    def finished(self, age: float, created_at: datetime | None = None, completed_at: datetime | None = None) -> None:
+        """Take note, once, that the task was first seen finished, failed or not, at `age`.
+
+        The two times are the service's own. They are used where they fit to what was seen, and never trusted.
+        """
+        ...
+
+    def late(self, seconds: float) -> None:
+        """Take note of how long a look that was due had to wait for its turn, also if that was 0 seconds."""
+        ...
+
+
+class BackoffSchedule:
+    """The looks at one task by a `Backoff`: they depend on nothing but their number."""
+
+    __slots__ = ("_backoff", "_number")
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._number = 0
+
+    def first_wait(self, random: Callable[[], float]) -> float:
+        """Return the seconds from acceptance to the first look."""
+        return self._backoff.wait(0, random)
+
+    def next_wait(self, age: float, random: Callable[[], float], *, pending: bool = True) -> float:
+        """Return the seconds from this look to the next one."""
+        self._number += 1
+        return self._backoff.wait(self._number, random)
+
+    def finished(self, age: float, created_at: datetime | None = None, completed_at: datetime | None = None) -> None:
+        """Learn nothing."""
+
+    def late(self, seconds: float) -> None:
+        """Stay as it is: the pacer alone holds back what is too much."""
 
 
 @frozen(kw_only=True)

@@ -161,11 +161,24 @@ def test_after_twenty_equal_tasks_half_of_the_looks_are_near_their_end(duration:
 
 
 @pytest.mark.parametrize("median", [8, 18, 68, 120])
-def test_a_task_costs_about_as_many_looks_as_were_asked_for(median: float) -> None:
+@pytest.mark.parametrize("polls", [6, 8, 14])
+def test_a_task_costs_about_as_many_looks_as_were_asked_for(median: float, polls: float) -> None:
     chance = random.Random(5)
-    service = Service(AdaptiveBackoff(min_interval=0.25), chance.random)
+    service = Service(AdaptiveBackoff(polls=polls, min_interval=0.1), chance.random)
     looks = [len(service.task(chance.lognormvariate(math.log(median), 0.35))) for _ in range(150)]
-    assert 6 <= sum(looks[30:]) / 120 <= 10
+    assert 0.75 <= sum(looks[30:]) / 120 / polls <= 1.25
+
+
+def test_a_task_that_takes_longer_than_nearly_all_is_looked_at_less_often() -> None:
+    service = Service(AdaptiveBackoff(polls=40, min_interval=0.1))
+    for _ in range(20):
+        service.task(10.0)
+    table = service.tables.table(KEY)
+    for age in (0.99 * table.overdue, 1.01 * table.overdue, 100.0):
+        planned = table.next_age(age, 40) - age
+        least = (0.1 if age > table.overdue else 0.02) * age
+        assert service.backoff.next_wait(table, age, middle) == pytest.approx(max(planned, least))
+        assert planned < least
 
 
 def test_the_looks_at_tasks_that_began_together_spread() -> None:

@@ -113,7 +113,7 @@ def test_what_the_session_has_learned_itself_is_kept() -> None:
 def test_restored_tables_are_bounded_too() -> None:
     tables = LifeTables(most=3)
     tables.table(key(9))
-    tables.restore(taught(key(1), key(2), key(3)).to_data())
+    tables.restore(taught(key(9), key(1), key(2), key(3)).to_data())
     assert [name[1] for name, _ in tables.to_data()] == ["2", "3", "9"]
 
 

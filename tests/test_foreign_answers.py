@@ -10,7 +10,7 @@ import pytest
 from toapis_async import GeneratedImage, GenerationTask, ImageRequest, TaskStatus, ToapisSession
 from toapis_async._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Seen, interpret_submit
 from toapis_async._protocol.messages import HttpResponse
-from toapis_async._schedule.backoff import Backoff
+from toapis_async._schedule.backoff import Backoff, BackoffSchedule
 from toapis_async._submission import Submission
 from toapis_async._watch import Origin, Watch
 from toapis_async.testing import Reply, Simulator, Subject, faults
@@ -42,7 +42,7 @@ def test_a_refusal_that_shows_our_own_task_is_none(status: int) -> None:
 
 
 def watch_for(request: ImageRequest, origin: Origin) -> Watch:
-    schedule = Backoff(initial=1, factor=1, deadline=100)
+    schedule = BackoffSchedule(Backoff(initial=1, factor=1, deadline=100))
     submission = Submission(request, "mine")
     return Watch(
         "tsk_1", kind="image", schedule=schedule, origin=origin, since=0.0, random=lambda: 0.5, submission=submission

@@ -8,7 +8,7 @@ Map of the package, each line using only lines above it:
     errors.py           what can go wrong
     outcomes.py         how a job of a batch ended
     _protocol/          what the service says: task states, decoding, model rules, endpoints; pure
-    _schedule/          when to send the next request: backoff, rate limits; pure
+    _schedule/          when to send the next request: backoff, what is learned about durations, rate limits; pure
     instrumentation.py  events and observers
     _http/              the aiohttp adapter, pacing and retrying
     _files/             pictures on disk
@@ -25,6 +25,7 @@ Map of the package, each line using only lines above it:
 """
 
 from ._batch import Batch, BatchProgress, Job
+from ._schedule.adaptive import AdaptiveBackoff
 from ._schedule.backoff import Backoff, RetryPolicy
 from ._schedule.pacer import RateLimits
 from ._session import ToapisSession
@@ -69,6 +70,7 @@ from .models import (
 from .outcomes import Completed, Failed, Outcome, TimedOut, Unresolved
 
 __all__ = [
+    "AdaptiveBackoff",
     "ApiError",
     "AuthenticationError",
     "Backoff",

@@ -12,7 +12,7 @@ from ._batch.job import JobRecord
 from ._files.downloads import Downloader
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
-from ._schedule.backoff import Backoff
+from ._schedule.adaptive import Poll
 from ._single import Singles
 from ._submission import Submitter
 from ._unfinished import Unfinished
@@ -34,7 +34,7 @@ class Parts:
     def batch(
         self,
         requests: RequestSource,
-        schedule: Backoff,
+        poll: Poll,
         *,
         max_in_flight: int,
         save_to: str | os.PathLike[str] | None,
@@ -49,7 +49,7 @@ class Parts:
             submitter=self.submitter,
             dispatcher=self.dispatcher,
             unfinished=self.unfinished,
-            schedule=schedule,
+            poll=poll,
             downloader=self.downloader,
             max_in_flight=max_in_flight,
             save_to=save_to,
@@ -63,7 +63,7 @@ class Parts:
     async def gather(
         self,
         requests: RequestSource,
-        schedule: Backoff,
+        poll: Poll,
         *,
         max_in_flight: int,
         save_to: str | os.PathLike[str] | None,
@@ -75,7 +75,7 @@ class Parts:
         jobs: list[JobRecord] = []
         batch = self.batch(
             items,
-            schedule,
+            poll,
             max_in_flight=max_in_flight,
             save_to=save_to,
             journal=journal,

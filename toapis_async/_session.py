@@ -17,7 +17,8 @@ from ._config import read_base_url, read_key
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
 from ._parts import Parts
-from ._schedule.backoff import Backoff, RetryPolicy
+from ._schedule.adaptive import AdaptiveBackoff, Poll
+from ._schedule.backoff import RetryPolicy
 from ._schedule.pacer import RateLimits
 from ._single import TaskSnapshots
 from .instrumentation import Announcer, Observer
@@ -61,7 +62,7 @@ class ToapisSession:
         *,
         base_url: str | None = None,
         http: aiohttp.ClientSession | None = None,
-        poll: Backoff | None = None,
+        poll: Poll | None = None,
         retry: RetryPolicy | None = None,
         limits: RateLimits | None = None,
         observers: Sequence[Observer] = (),
@@ -69,7 +70,7 @@ class ToapisSession:
         self._api_key = read_key(api_key)
         self._base_url = read_base_url(base_url)
         self._lent_http = http
-        self._poll = poll or Backoff()
+        self._poll = poll or AdaptiveBackoff()
         self._retry = retry or RetryPolicy()
         self._limits = limits or RateLimits()
         self._announce = Announcer(observers)
@@ -129,7 +130,7 @@ class ToapisSession:
         """
         return self._parts.unfinished.snapshots() if self._parts else ()
 
-    async def generate(self, request: ImageRequest, *, poll: Backoff | None = None) -> GenerationTask:
+    async def generate(self, request: ImageRequest, *, poll: Poll | None = None) -> GenerationTask:
         """Submit one request and wait for its pictures.
 
         Cancelling this while the request is on its way takes effect when its answer is recorded, after at
@@ -152,7 +153,7 @@ class ToapisSession:
         requests: RequestSource,
         *,
         max_in_flight: int = 256,
-        poll: Backoff | None = None,
+        poll: Poll | None = None,
         save_to: str | os.PathLike[str] | None = None,
         journal: str | os.PathLike[str] | None = None,
         retry_failed: bool = False,
@@ -192,7 +193,7 @@ class ToapisSession:
         """
         return await self._open().singles.submit(request)
 
-    async def wait(self, task_id: str, *, kind: TaskKind = "image", poll: Backoff | None = None) -> GenerationTask:
+    async def wait(self, task_id: str, *, kind: TaskKind = "image", poll: Poll | None = None) -> GenerationTask:
         """Wait for a task's pictures; takes a task id or a client_business_id and pays nothing.
 
         Cancelling this changes nothing for the task.
@@ -224,7 +225,7 @@ class ToapisSession:
         """
         return await self._open().singles.get(task_id, kind)
 
-    def watch(self, task_id: str, *, kind: TaskKind = "image", poll: Backoff | None = None) -> TaskSnapshots:
+    def watch(self, task_id: str, *, kind: TaskKind = "image", poll: Poll | None = None) -> TaskSnapshots:
         """Return an async iterator of snapshots, one for each visible change, ending with the final one.
 
         It raises what `wait` raises, except that a failed task is its last snapshot. Made for server-sent
@@ -253,7 +254,7 @@ class ToapisSession:
         requests: RequestSource = (),
         *,
         max_in_flight: int = 256,
-        poll: Backoff | None = None,
+        poll: Poll | None = None,
         save_to: str | os.PathLike[str] | None = None,
         journal: str | os.PathLike[str] | None = None,
         retry_failed: bool = False,

@@ -11,10 +11,20 @@ import anyio
 from ._http.dispatch import Dispatcher
 from ._protocol.endpoints import Accepted, Rejected, build_query
 from ._protocol.lifecycle import is_end
-from ._schedule.backoff import Backoff
+from ._schedule.adaptive import Poll
 from ._submission import Submission, Submitter
 from ._unfinished import Unfinished
-from ._watch import Origin, Verdict, Watch, announce_end, next_look, state_of, watch_submission, watch_until_end
+from ._watch import (
+    Verdict,
+    Watch,
+    announce_end,
+    next_look,
+    state_of,
+    watch_id,
+    watch_lost,
+    watch_submission,
+    watch_until_end,
+)
 from .errors import GenerationFailed, ToapisError, TransportError
 from .models import GenerationTask, ImageRequest, TaskKind, TaskStatus
 
@@ -33,19 +43,19 @@ class Singles:
         with self._recorded(submission):
             return await self._pay(submission)
 
-    async def generate(self, request: ImageRequest, schedule: Backoff) -> GenerationTask:
+    async def generate(self, request: ImageRequest, poll: Poll) -> GenerationTask:
         """See `ToapisSession.generate`."""
         submission = self._submitter.intend(request)
         with self._recorded(submission):
             task = await self._pay(submission)
             if is_end(task):
                 return self._hand_over(None, task, submission)
-            watch = watch_submission(submission, schedule=schedule, dispatcher=self._dispatcher)
+            watch = watch_submission(submission, poll=poll, dispatcher=self._dispatcher)
             return self._hand_over(watch, await watch_until_end(watch, self._dispatcher), submission)
 
-    async def wait(self, task_id: str, kind: TaskKind, schedule: Backoff) -> GenerationTask:
+    async def wait(self, task_id: str, kind: TaskKind, poll: Poll) -> GenerationTask:
         """See `ToapisSession.wait`."""
-        watch = self._given(task_id, kind, schedule)
+        watch = watch_id(task_id, kind=kind, poll=poll, dispatcher=self._dispatcher)
         return self._hand_over(watch, await watch_until_end(watch, self._dispatcher), None)
 
     async def get(self, task_id: str, kind: TaskKind) -> GenerationTask:
@@ -64,19 +74,10 @@ class Singles:
             self._unfinished.settle(task_id, seen.task)
         return seen.task
 
-    def snapshots(self, task_id: str, kind: TaskKind, schedule: Backoff) -> TaskSnapshots:
+    def snapshots(self, task_id: str, kind: TaskKind, poll: Poll) -> TaskSnapshots:
         """See `ToapisSession.watch`."""
-        return TaskSnapshots(self._given(task_id, kind, schedule), self._dispatcher, self._unfinished)
-
-    def _given(self, task_id: str, kind: TaskKind, schedule: Backoff) -> Watch:
-        return Watch(
-            task_id,
-            kind=kind,
-            schedule=schedule,
-            origin=Origin.GIVEN,
-            since=self._dispatcher.clock(),
-            random=self._dispatcher.random,
-        )
+        watch = watch_id(task_id, kind=kind, poll=poll, dispatcher=self._dispatcher)
+        return TaskSnapshots(watch, self._dispatcher, self._unfinished)
 
     @contextmanager
     def _recorded(self, submission: Submission) -> Generator[None]:
@@ -116,11 +117,11 @@ class Singles:
             return None
         if isinstance(submission.reply, Rejected):
             return submission.reply.error
-        look_up = watch_submission(submission, schedule=Backoff(), dispatcher=self._dispatcher)
+        look_up = watch_lost(submission, self._dispatcher)
         verdict = await watch_until_end(look_up, self._dispatcher)
         if isinstance(verdict, ToapisError):
             return verdict
-        submission.accept(verdict, self._dispatcher.clock())
+        submission.accept(verdict, self._dispatcher.clock(), is_fresh=False)
         return None
 
     def _hand_over(self, watch: Watch | None, verdict: Verdict, submission: Submission | None) -> GenerationTask:

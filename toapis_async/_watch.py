@@ -14,9 +14,10 @@ import anyio
 from attrs import evolve
 
 from ._http.dispatch import QUERY_SECONDS, Dispatcher
-from ._protocol.endpoints import ABOUT_ANOTHER, Ambiguous, Seen, build_query, names_another
+from ._protocol.endpoints import ABOUT_ANOTHER, Ambiguous, Seen, age_of, build_query, names_another
 from ._protocol.lifecycle import is_end, is_final
-from ._schedule.backoff import Backoff
+from ._schedule.adaptive import Poll, TableKey, task_schedule
+from ._schedule.backoff import Backoff, BackoffSchedule, TaskSchedule
 from ._submission import Submission
 from .errors import (
     AuthenticationError,
@@ -60,8 +61,9 @@ class Watch:
     """The wait for one id. Times are seconds of the session's clock."""
 
     __slots__ = (
-        "_denials", "_denied_since", "_incomplete_since", "_last_error", "_schedule", "_silences", "_submission",
-        "asked_id", "deadline", "due", "kind", "last", "looks", "origin", "request", "since",
+        "_asked_at", "_born", "_denials", "_denied_since", "_incomplete_since", "_last_error", "_schedule",
+        "_silences", "_submission", "asked_id", "deadline", "due", "kind", "last", "looks", "origin", "request",
+        "since",
     )  # fmt: skip
 
     def __init__(
@@ -69,9 +71,10 @@ class Watch:
         asked_id: str,
         *,
         kind: TaskKind,
-        schedule: Backoff,
+        schedule: TaskSchedule,
         origin: Origin,
         since: float,
+        born: float | None = None,
         random: Callable[[], float],
         submission: Submission | None = None,
     ) -> None:
@@ -81,7 +84,10 @@ class Watch:
         self.request = build_query(kind, asked_id)
         self.origin = origin
         self.since = since
-        """When it was accepted, given or lost."""
+        """When it was accepted, given or lost, or when this run began to wait for it."""
+        self._born = born
+        """When it was accepted; None until the service tells the age of a task that was there before `since`."""
+        self._asked_at = since
         self.deadline = since + schedule.deadline
         self.last: GenerationTask | None = None
         self.looks = 0
@@ -90,7 +96,7 @@ class Watch:
         # An id that somebody names may long be at its end; a fresh one is not.
         self.due = since
         if origin is not Origin.GIVEN:
-            self.postpone(since + schedule.wait(0, random))
+            self.postpone(since + schedule.first_wait(random))
         self._schedule = schedule
         self._silences = 0
         self._last_error: str | None = None
@@ -101,10 +107,12 @@ class Watch:
         """Do not look before `until`, unless the deadline comes first."""
         self.due = min(until, self.deadline)
 
-    def begin(self, now: float) -> None:
+    def begin(self, sent_at: float) -> None:
         """Take note that a question goes out: the window of a look-up begins with the first."""
         if self.origin is Origin.LOST and not self.looks:
-            self.deadline = now + self._schedule.deadline
+            self.deadline = sent_at + self._schedule.deadline
+        self._asked_at = sent_at
+        self._schedule.late(sent_at - self.due)
 
     def sit_out(self, pause_end: float, now: float) -> ToapisError | None:
         """Wait for the end of a pause, which counts towards the deadline; returns an error once that has come."""
@@ -119,15 +127,19 @@ class Watch:
         hint = 0.0
         if isinstance(answer, Seen):
             hint = min(answer.hint or 0.0, _LONGEST_HINT)
-            verdict = self._seen(answer.task, now)
+            verdict = self._seen(answer, now)
         else:
-            self._last_error = answer.message
             verdict = self._not_seen(answer, now)
         if verdict is None and now >= self.deadline:
             verdict = self.expire(just_looked=True)
         if verdict is None:
-            self.postpone(now + max(hint, self._schedule.wait(self.looks, random)))
+            is_running = self._last_error is None and not self._incomplete_since
+            wait = self._schedule.next_wait(self._age(self._asked_at), random, pending=is_running)
+            self.postpone(max(now + hint, self._asked_at + wait))
         return verdict
+
+    def _age(self, moment: float) -> float:
+        return max(0.0, moment - (self.since if self._born is None else self._born))
 
     def expire(self, *, just_looked: bool = False) -> ToapisError:
         """Say what it means that the deadline has come."""
@@ -143,25 +155,37 @@ class Watch:
         reply = self._submission.reply if self._submission else None
         return reply.error.message if isinstance(reply, Ambiguous) else "its answer was lost"
 
-    def _seen(self, task: GenerationTask, now: float) -> Verdict | None:
+    def _seen(self, answer: Seen, now: float) -> Verdict | None:
+        task = answer.task
         if self._submission is not None:
             if names_another(task, self._submission.client_business_id):
                 return self._not_seen(DecodeError([ABOUT_ANOTHER]), now)
             task = without_references(task, self._submission.request)
+        if self.last is None:
+            self._get_to_know(answer)
         self.last = task
         self._last_error = None
         self._denials = 0
         if self.origin is Origin.LOST:
             return task
-        if is_end(task):
-            return task
         if not is_final(task.status):
             self._incomplete_since = 0.0
             return None
+        if not self._incomplete_since:
+            self._schedule.finished(self._age(now), task.created_at, task.completed_at)
+        if is_end(task):
+            return task
         self._incomplete_since = self._incomplete_since or now
         return ResultMissingError(task) if now - self._incomplete_since >= _DELIVERABLE_WITHIN else None
 
+    def _get_to_know(self, answer: Seen) -> None:
+        if answer.task.model:
+            self._schedule.is_of(answer.task.model)
+        if self._born is None:
+            self._born = min(self.since, self._asked_at - age_of(answer))
+
     def _not_seen(self, error: ToapisError, now: float) -> Verdict | None:
+        self._last_error = error.message
         if isinstance(error, AuthenticationError | PermissionDeniedError) and error.http_status in {401, 403}:
             self._silences += 1
             return self._denied(error, now)
@@ -217,23 +241,45 @@ def announce_end(
         )
 
 
-def watch_submission(submission: Submission, *, schedule: Backoff, dispatcher: Dispatcher) -> Watch:
+def watch_id(asked_id: str, *, kind: TaskKind, poll: Poll, dispatcher: Dispatcher) -> Watch:
+    """Start the wait for an id that the user names."""
+    return Watch(
+        asked_id,
+        kind=kind,
+        schedule=task_schedule(poll, dispatcher.tables, TableKey(kind, ""), joined=True),
+        origin=Origin.GIVEN,
+        since=dispatcher.clock(),
+        random=dispatcher.random,
+    )
+
+
+def watch_submission(submission: Submission, *, poll: Poll, dispatcher: Dispatcher) -> Watch:
     """Start the wait that follows a paid attempt: for the task, or for a sign of it if the answer was lost."""
-    if submission.task is not None:
-        return Watch(
-            submission.task.id,
-            kind=submission.task.kind,
-            schedule=schedule,
-            origin=Origin.ACCEPTED,
-            since=submission.accepted_at,
-            random=dispatcher.random,
-            submission=submission,
-        )
+    task, since = submission.task, submission.accepted_at
+    if task is None:
+        return watch_lost(submission, dispatcher)
+    key = TableKey.of(task.kind, submission.request)
+    return Watch(
+        task.id,
+        kind=task.kind,
+        schedule=task_schedule(poll, dispatcher.tables, key, joined=not submission.is_fresh),
+        origin=Origin.ACCEPTED,
+        since=since,
+        born=since if submission.is_fresh else None,
+        random=dispatcher.random,
+        submission=submission,
+    )
+
+
+def watch_lost(submission: Submission, dispatcher: Dispatcher) -> Watch:
+    """Start the look-up of a request whose answer was lost."""
     window = dispatcher.retry.lookup_window
     return Watch(
         submission.client_business_id,
         kind="image",
-        schedule=Backoff(initial=min(1.0, window / 60), factor=1.5, maximum=min(10.0, window / 6), deadline=window),
+        schedule=BackoffSchedule(
+            Backoff(initial=min(1.0, window / 60), factor=1.5, maximum=min(10.0, window / 6), deadline=window)
+        ),
         origin=Origin.LOST,
         since=dispatcher.clock(),
         random=dispatcher.random,
@@ -263,7 +309,7 @@ async def take_turn(watch: Watch, dispatcher: Dispatcher) -> float | ToapisError
 async def ask(watch: Watch, dispatcher: Dispatcher, sent_at: float) -> Verdict | None:
     """Ask in the turn that came at `sent_at`; returns how the wait ended, if it did."""
     now = dispatcher.clock()
-    watch.begin(now)
+    watch.begin(sent_at)
     # The deadline bounds the question too, but the last look gets a fair chance.
     seconds = min(QUERY_SECONDS, max(_SHORTEST_ATTEMPT, watch.deadline - now))
     answer: Seen | ToapisError

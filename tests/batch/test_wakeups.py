@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from toapis_async import (
+    Backoff,
     Batch,
     Completed,
     ContentRejectedError,
@@ -162,7 +163,7 @@ async def test_an_answer_ends_the_doubling_of_pauses(session: ToapisSession, sim
     async def ask() -> None:
         await session.submit(ImageRequest("fox"))
         if kind == "query":
-            await session.wait(sim.charges[-1].task_id)
+            await session.wait(sim.charges[-1].task_id, poll=Backoff())
 
     for _ in range(3):
         sim.add_fault(faults.throttle(None, kind=kind))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

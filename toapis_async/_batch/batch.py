@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from .._files.downloads import Downloader
 from .._http.dispatch import Dispatcher
 from .._journal import Journal
-from .._schedule.backoff import Backoff
+from .._schedule.adaptive import Poll
 from .._submission import Submitter
 from .._unfinished import Unfinished
 from ..errors import BatchClosed, JournalError
@@ -57,7 +57,7 @@ class Batch(AsyncContextManagerMixin):
         *,
         submitter: Submitter,
         dispatcher: Dispatcher,
-        schedule: Backoff,
+        poll: Poll,
         unfinished: Unfinished,
         downloader: Downloader,
         max_in_flight: int,
@@ -84,12 +84,12 @@ class Batch(AsyncContextManagerMixin):
             self._board,
             submitter=submitter,
             dispatcher=dispatcher,
-            schedule=schedule,
+            poll=poll,
             unfinished=unfinished,
             savings=savings,
         )
         self._intake = Intake(
-            self._board, self._stages, submitter, dispatcher, schedule, retry_failed=retry_failed, on_job=on_job
+            self._board, self._stages, submitter, dispatcher, poll, retry_failed=retry_failed, on_job=on_job
         )
         self._journal_path = None if journal is None else Path(journal)
         self._base_url = base_url

@@ -8,9 +8,9 @@ from typing import Any
 from .._http.dispatch import Dispatcher
 from .._journal import Entry, Journal, Row, describe, is_storable
 from .._protocol.profiles import validate
-from .._schedule.backoff import Backoff
+from .._schedule.adaptive import Poll
 from .._submission import Submission, Submitter, new_client_business_id
-from .._watch import Origin, Watch, watch_submission, without_references
+from .._watch import watch_id, watch_submission, without_references
 from ..errors import RequestValidationError
 from ..models import ImageRequest, JobState, TaskKind
 from ..outcomes import Failed
@@ -29,7 +29,7 @@ class Intake:
         stages: Stages,
         submitter: Submitter,
         dispatcher: Dispatcher,
-        schedule: Backoff,
+        poll: Poll,
         *,
         retry_failed: bool,
         on_job: Callable[[JobRecord], None] | None,
@@ -39,7 +39,7 @@ class Intake:
         self._stages = stages
         self._submitter = submitter
         self._dispatcher = dispatcher
-        self._schedule = schedule
+        self._poll = poll
         self._retry_failed = retry_failed
         self._on_job = on_job
         self._keys = Keys()
@@ -84,14 +84,7 @@ class Intake:
     def attach(self, task_id: str, key: str | None, kind: TaskKind) -> JobRecord:
         """See `Batch.attach`."""
         self._keys.check(key)
-        watch = Watch(
-            task_id,
-            kind=kind,
-            schedule=self._schedule,
-            origin=Origin.GIVEN,
-            since=self._dispatcher.clock(),
-            random=self._dispatcher.random,
-        )
+        watch = watch_id(task_id, kind=kind, poll=self._poll, dispatcher=self._dispatcher)
         job = self._make(self._keys.next_free() if key is None else key, task_id=task_id, kind=kind)
         self._board.move(job, JobState.SUBMITTED)
         self._stages.watch(job, watch)
@@ -130,7 +123,7 @@ class Intake:
         submission = self._submitter.restore(request, row.client_business_id)
         submission.entry = Entry(journal, row.key, row.client_business_id, row.earlier_ids)
         if row.task is not None:
-            submission.accept(without_references(row.task, request), self._dispatcher.clock())
+            submission.accept(without_references(row.task, request), self._dispatcher.clock(), is_fresh=False)
         elif row.state in {"posting", "unresolved"}:
             submission.move(JobState.POSTING)
         if row.state in {"completed", "failed"}:
@@ -138,7 +131,7 @@ class Intake:
         if row.state == "queued":
             return self._add_new(row.key, submission)
         job = self._make(row.key, submission)
-        watch = watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher)
+        watch = watch_submission(submission, poll=self._poll, dispatcher=self._dispatcher)
         if submission.task is not None:
             watch.postpone(self._dispatcher.clock())  # it may long be at its end
         self._stages.watch(job, watch)

@@ -18,7 +18,7 @@ from .._http.dispatch import Dispatcher
 from .._protocol.endpoints import Accepted, Refused, Rejected
 from .._protocol.failures import closes_intake
 from .._protocol.lifecycle import is_end
-from .._schedule.backoff import Backoff
+from .._schedule.adaptive import Poll
 from .._submission import Submission, Submitter, note_accepted
 from .._unfinished import Unfinished
 from .._watch import Verdict, Watch, announce_end, ask, take_turn, watch_submission
@@ -45,7 +45,7 @@ class Stages:
         *,
         submitter: Submitter,
         dispatcher: Dispatcher,
-        schedule: Backoff,
+        poll: Poll,
         unfinished: Unfinished,
         savings: Savings | None,
     ) -> None:
@@ -54,7 +54,7 @@ class Stages:
         self._submitter = submitter
         self._unfinished = unfinished
         self._dispatcher = dispatcher
-        self._schedule = schedule
+        self._poll = poll
         self._heap: list[tuple[float, int, JobRecord]] = []
         self._sooner = Signal()
         self._sender_turn = anyio.Lock()
@@ -188,7 +188,7 @@ class Stages:
         elif submission.state is JobState.QUEUED:
             self._board.requeue(job, last=isinstance(reply, Refused))
         else:
-            self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
+            self.watch(job, watch_submission(submission, poll=self._poll, dispatcher=self._dispatcher))
 
     def _rejected(self, job: JobRecord, submission: Submission, reply: Rejected) -> None:
         closing = closes_intake(reply.error)
@@ -256,9 +256,9 @@ class Stages:
         submission = job.submission
         if submission is not None and submission.task is None:
             if isinstance(verdict, GenerationTask):
-                submission.accept(verdict, self._dispatcher.clock())
+                submission.accept(verdict, self._dispatcher.clock(), is_fresh=False)
                 if not is_end(verdict):
-                    self.watch(job, watch_submission(submission, schedule=self._schedule, dispatcher=self._dispatcher))
+                    self.watch(job, watch_submission(submission, poll=self._poll, dispatcher=self._dispatcher))
                     return
             elif not self._stopping and self._submitter.may_pay_again(submission, verdict):
                 self._board.requeue(job)

@@ -15,6 +15,7 @@ from attrs import define
 
 from .._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, Seen, interpret_query
 from .._protocol.messages import HttpRequest, HttpResponse
+from .._schedule.adaptive import LifeTables
 from .._schedule.backoff import RetryPolicy
 from .._schedule.pacer import Pacer, RateLimits
 from ..errors import DecodeError, RateLimitedError, ToapisError, TransportError
@@ -88,6 +89,8 @@ class Dispatcher:
         self.retry = retry
         self.announce = announce
         self.submits = Gate(Pacer(limits.submit_per_second, limits.submit_burst), clock)
+        self.tables = LifeTables()
+        """How long tasks take, learned by all waits of the session."""
         self.queries = Gate(Pacer(limits.query_per_second, limits.query_burst), clock)
         self._transport = transport
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeAlias
 
 from attrs import frozen
@@ -57,6 +58,8 @@ class Seen:
     task: GenerationTask
     hint: float | None = None
     """Seconds the service asks to wait before the next look."""
+    date: str | None = None
+    """When it answered, as it said."""
 
 
 def build_submit(request: ImageRequest, client_business_id: str) -> HttpRequest:
@@ -108,8 +111,20 @@ def interpret_query(response: HttpResponse, *, asked_id: str) -> Seen:
         body = first_json_value(response.body)
         task = decode_task(body, asked_id=asked_id)
         if task is not None:
-            return Seen(task=task, hint=retry_after(response.headers))
+            return Seen(task=task, hint=retry_after(response.headers), date=response.headers.get("Date"))
     raise read_error(response)
+
+
+def age_of(seen: Seen) -> float:
+    """Return the seconds from a task's creation to the answer, both by the service's clock; 0 if it does not say."""
+    created_at = seen.task.created_at
+    try:
+        answered_at = parsedate_to_datetime(seen.date) if seen.date else None
+    except (ValueError, OverflowError):
+        return 0.0
+    if created_at is None or answered_at is None or answered_at.tzinfo is None:
+        return 0.0
+    return max(0.0, (answered_at - created_at).total_seconds())
 
 
 def interpret_submit(response: HttpResponse, *, client_business_id: str) -> Reply:

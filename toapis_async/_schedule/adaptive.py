@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from attrs import field, frozen
 from attrs.converters import optional as unless_none
@@ -167,15 +167,24 @@ def _key_from(data: Any) -> TableKey:
 
 
 class AdaptiveSchedule:
-    """The looks at one task by an `AdaptiveBackoff`, with the table that they follow and teach."""
+    """The looks at one task by an `AdaptiveBackoff`, with the table that they follow and teach.
 
-    __slots__ = ("_backoff", "_pending_until", "_table", "_tables")
+    Of a task that was `joined` some time after it began, nothing is learned about the time before.
+    """
 
-    def __init__(self, backoff: AdaptiveBackoff, tables: LifeTables, key: TableKey) -> None:
+    __slots__ = ("_backoff", "_key", "_pending_until", "_table", "_tables")
+
+    def __init__(self, backoff: AdaptiveBackoff, tables: LifeTables, key: TableKey, *, joined: bool) -> None:
         self._backoff = backoff
         self._tables = tables
+        self._key = key
         self._table = tables.table(key, backoff.typical)
-        self._pending_until = 0.0
+        self._pending_until = None if joined else 0.0
+
+    @property
+    def deadline(self) -> float:
+        """Seconds for which the task is waited for."""
+        return self._backoff.deadline
 
     def first_wait(self, random: Callable[[], float]) -> float:
         """Return the seconds from acceptance to the first look."""
@@ -183,8 +192,9 @@ class AdaptiveSchedule:
 
     def next_wait(self, age: float, random: Callable[[], float], *, pending: bool = True) -> float:
         """Return the seconds from a look at `age` to the next one, after learning from a `pending` task."""
-        if pending and age > self._pending_until:
-            self._table.note_pending(self._pending_until, age)
+        if pending and (self._pending_until is None or age > self._pending_until):
+            if self._pending_until is not None:
+                self._table.note_pending(self._pending_until, age)
             self._pending_until = age
         return self._tables.waits(self._backoff.next_wait(self._table, age, random, stretch=self._tables.stretch))
 
@@ -193,20 +203,34 @@ class AdaptiveSchedule:
 
         The duration by the service's clock narrows that down if it lies in between, and is ignored if not.
         """
-        after, by = self._pending_until, age
+        after, by = self._pending_until or 0.0, age
         if created_at and completed_at:
             duration = (completed_at - created_at).total_seconds()
             earliest, latest = max(after, duration - _CLOCK_STEP), min(by, duration + _CLOCK_STEP)
             if earliest < latest:
                 self._table.note_pending(after, earliest)
-                after, by = earliest, latest
-        self._table.note_finished(after, by)
+                self._table.note_finished(earliest, latest)
+                return
+        if self._pending_until is not None:
+            self._table.note_finished(after, by)
 
     def late(self, seconds: float) -> None:
         """Take note of how long a look that was due had to wait for its turn, also if that was 0 seconds."""
         self._tables.late(seconds)
 
+    def is_of(self, model: str) -> None:
+        """Take note of what the service says is the model of a task that was known by its id only."""
+        if not self._key.model:
+            self._key = self._key._replace(model=model)
+            self._table = self._tables.table(self._key, self._backoff.typical)
 
-def task_schedule(poll: Backoff | AdaptiveBackoff, tables: LifeTables, key: TableKey) -> TaskSchedule:
-    """Return when to look at one task, in a session that keeps `tables`."""
-    return AdaptiveSchedule(poll, tables, key) if isinstance(poll, AdaptiveBackoff) else BackoffSchedule(poll)
+
+Poll: TypeAlias = AdaptiveBackoff | Backoff
+"""When to look at waiting tasks, as users say it."""
+
+
+def task_schedule(poll: Poll, tables: LifeTables, key: TableKey, *, joined: bool = False) -> TaskSchedule:
+    """Return when to look at one task, in a session that keeps `tables`; see `AdaptiveSchedule`."""
+    if isinstance(poll, AdaptiveBackoff):
+        return AdaptiveSchedule(poll, tables, key, joined=joined)
+    return BackoffSchedule(poll)

@@ -72,6 +72,11 @@ class TaskSchedule(Protocol):
     `random` returns numbers in 0 to 1.
     """
 
+    @property
+    def deadline(self) -> float:
+        """Seconds for which the task is waited for."""
+        ...
+
     def first_wait(self, random: Callable[[], float]) -> float:
         """Return the seconds from acceptance to the first look."""
         ...
@@ -95,6 +100,10 @@ class TaskSchedule(Protocol):
         """Take note of how long a look that was due had to wait for its turn, also if that was 0 seconds."""
         ...
 
+    def is_of(self, model: str) -> None:
+        """Take note of what the service says is the model of a task that was known by its id only."""
+        ...
+
 
 class BackoffSchedule:
     """The looks at one task by a `Backoff`: they depend on nothing but their number."""
@@ -104,6 +113,11 @@ class BackoffSchedule:
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
         self._number = 0
+
+    @property
+    def deadline(self) -> float:
+        """Seconds for which the task is waited for."""
+        return self._backoff.deadline
 
     def first_wait(self, random: Callable[[], float]) -> float:
         """Return the seconds from acceptance to the first look."""
@@ -119,6 +133,9 @@ class BackoffSchedule:
 
     def late(self, seconds: float) -> None:
         """Stay as it is: the pacer alone holds back what is too much."""
+
+    def is_of(self, model: str) -> None:
+        """Look at tasks of all models alike."""
 
 
 @frozen(kw_only=True)

@@ -32,8 +32,8 @@ class Submission:
     """The record of one request on its way through the paid step."""
 
     __slots__ = (
-        "accepted_at", "attempts", "claims_id", "client_business_id", "doubtful", "entry", "on_change", "reply",
-        "request", "resubmissions", "state", "task", "wire",
+        "accepted_at", "attempts", "claims_id", "client_business_id", "doubtful", "entry", "is_fresh", "on_change",
+        "reply", "request", "resubmissions", "state", "task", "wire",
     )  # fmt: skip
 
     def __init__(self, request: ImageRequest, client_business_id: str) -> None:
@@ -52,7 +52,9 @@ class Submission:
         """What the last attempt came to; None while none has."""
         self.task: GenerationTask | None = None
         self.accepted_at = 0.0
-        """On the session's clock."""
+        """On the session's clock; when it was found, if it is not `is_fresh`."""
+        self.is_fresh = True
+        """Whether the service accepted it just then; not if it was looked up, or is known from an earlier run."""
         self.resubmissions = 0
         self.on_change: Callable[[JobState], None] | None = None
         self.entry: Entry | None = None
@@ -87,8 +89,9 @@ class Submission:
             reason, not_found=True, client_business_id=self.client_business_id, model=self.request.model
         )
 
-    def accept(self, task: GenerationTask, now: float) -> None:
+    def accept(self, task: GenerationTask, now: float, *, is_fresh: bool = True) -> None:
         """Record that the service has the task."""
+        self.is_fresh = is_fresh
         self.task = task
         self.wire = None
         self.accepted_at = now

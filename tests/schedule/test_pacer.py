@@ -197,3 +197,36 @@ def test_days_of_refusals_without_a_hint_pause_five_minutes_each() -> None:
     for _ in range(2000):
         ends.append(pacer.throttled(ends[-1], sent_at=ends[-1], retry_after=None))
     assert ends[-1] - ends[-2] == 300
+
+
+def _eased_off(*moments: float) -> Pacer:
+    pacer = Pacer(45, 45)
+    for now in moments:
+        pacer.ease(now)
+        assert pacer.delay(now) == 0.0
+    return pacer
+
+
+def test_a_budget_that_runs_out_slows_down_without_a_pause_once_in_ten_seconds() -> None:
+    once = send_all(_eased_off(1.0), [11.0] * 100)
+    assert once[-1] > send_all(Pacer(45, 45), [11.0] * 100)[-1] + 0.5
+    assert send_all(_eased_off(1.0, 1.1, 5.0, 10.9), [11.0] * 100) == pytest.approx(once)
+    assert send_all(_eased_off(1.0, 11.0), [11.0] * 100)[-1] > once[-1] + 0.5
+
+
+def test_an_answer_that_always_says_so_leaves_half_the_rate() -> None:
+    pacer = Pacer(45, 45)
+    now = 0.0
+    while now < 600:
+        now += pacer.delay(now)
+        pacer.ease(now)
+        pacer.take(now)
+    sent = send_all(pacer, [now] * 50)
+    assert 49 / (sent[-1] - sent[0]) >= 0.45 * 45
+
+
+def test_a_refusal_after_easing_off_pauses_all_the_same() -> None:
+    pacer = Pacer(45, 45)
+    pacer.take(0.0)
+    pacer.ease(1.0)
+    assert pacer.throttled(1.1, sent_at=0.0, retry_after=None) == 3.1

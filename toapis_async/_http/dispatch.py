@@ -14,6 +14,7 @@ import anyio
 from attrs import define
 
 from .._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, Seen, interpret_query
+from .._protocol.failures import spent_budget
 from .._protocol.messages import HttpRequest, HttpResponse
 from .._schedule.adaptive import LifeTables
 from .._schedule.backoff import RetryPolicy
@@ -151,12 +152,20 @@ class Dispatcher:
                 return reply
 
     async def exchange(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
-        """Send one request without pacing and tell the observers.
+        """Send one request without pacing, tell the observers, and heed what the answer says of the user's budget.
 
         Raises:
             TransportError: no whole answer came.
 
         """
+        response = await self._send(request, timeout)
+        spent = spent_budget(response.headers)
+        if spent and response.status != 429:
+            gate = self.submits if spent == "submit" else self.queries
+            gate.pacer.ease(self.clock())
+        return response
+
+    async def _send(self, request: HttpRequest, timeout: float) -> HttpResponse:
         if not self.announce:
             return await self._transport.send(request, timeout=timeout)
         started = self.clock()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ..errors import (
     ApiError,
@@ -31,6 +31,7 @@ from .codec import PANIC, first_json_value
 from .messages import HttpResponse
 
 LIMITER_DOWN: Final = "rate_limit_unavailable"
+_CATEGORIES: Final[Mapping[str, Literal["submit", "query"]]] = {"async_submit": "submit", "async_query": "query"}
 
 _BY_CODE: Final[Mapping[str, type[ApiError]]] = {
     "unauthorized": AuthenticationError,
@@ -152,6 +153,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         seconds = _until(text, headers.get("Date"))
     return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+def spent_budget(headers: Mapping[str, str]) -> Literal["submit", "query"] | None:
+    """Say of which of the user's two budgets at most a hundredth is left, by `X-RateLimit-*` (documented)."""
+    category = _CATEGORIES.get(headers.get("X-RateLimit-Category", ""))
+    if category is None:
+        return None
+    try:
+        limit, remaining = int(headers["X-RateLimit-Limit"]), int(headers["X-RateLimit-Remaining"])
+    except (KeyError, ValueError):
+        return None
+    return category if limit > 0 and remaining <= limit // 100 else None
 
 
 def _until(date: str, now: str | None) -> float:

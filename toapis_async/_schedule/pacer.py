@@ -19,6 +19,7 @@ _SLOWDOWN: Final = 0.6
 _RECOVERY: Final = 0.02  # of the full rate, for each second without a 429
 _SLOWEST: Final = 0.5  # requests a second, or the full rate if that is lower
 _WIDEST_GAP: Final = 0.005
+_WINDOW: Final = 10.0  # seconds over which the service counts, and over which a lower rate shows
 
 
 @frozen(kw_only=True)
@@ -90,7 +91,7 @@ class Pacer:
         self._burst = float(burst)
         self._gap = min(_WIDEST_GAP, 0.2 / rate)
         self._next = self._paid_until = self._paused_until = self._updated = float("-inf")
-        self._slowed_at = float("-inf")
+        self._slowed_at = self._eased_at = float("-inf")
         self._unhinted = 0
 
     @property
@@ -123,8 +124,7 @@ class Pacer:
         new_round = sent_at >= self._slowed_at
         if new_round:
             self._slowed_at = now
-            self._rate = max(min(_SLOWEST, self._full_rate), self._rate * _SLOWDOWN)
-            self._burst = 1.0
+            self._slow_down()
         if retry_after is not None:
             pause = retry_after
         elif new_round:
@@ -135,6 +135,20 @@ class Pacer:
         if pause > 0:
             self._paused_until = max(self._paused_until, now + min(pause + jitter, _LONGEST_PAUSE))
         return self._paused_until
+
+    def ease(self, now: float) -> None:
+        """Slow down without a pause: the user's budget is nearly used up, by other processes for instance.
+
+        At most once in the time over which the service counts, so that an answer which always says so does little.
+        """
+        self._recover(now)
+        if now >= self._eased_at + _WINDOW:
+            self._eased_at = now
+            self._slow_down()
+
+    def _slow_down(self) -> None:
+        self._rate = max(min(_SLOWEST, self._full_rate), self._rate * _SLOWDOWN)
+        self._burst = 1.0
 
     def _recover(self, now: float) -> None:
         quiet = now - max(self._updated, self._paused_until)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -10,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from learning import KEY, learned, tables_of
 
 from toapis_async import (
     AdaptiveBackoff,
@@ -23,12 +23,10 @@ from toapis_async import (
     ToapisSession,
 )
 from toapis_async._protocol.endpoints import Seen
-from toapis_async._schedule.adaptive import TableKey
 from toapis_async._watch import Origin, Watch
 from toapis_async.testing import Simulator, faults
 
 FOX = ImageRequest("a red fox")
-KEY = TableKey("image", FOX.model)
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -171,13 +169,6 @@ def test_a_fresh_task_is_as_old_as_we_know_it_to_be() -> None:
     assert notes.told("wait") == [("wait", 5.0, True)]
 
 
-def learned(session: ToapisSession, key: TableKey = KEY) -> float:
-    """Return how many tasks the session has seen finish, the older the less."""
-    parts = session._parts
-    assert parts is not None
-    return math.fsum(parts.dispatcher.tables.table(key).to_data()["finished"])
-
-
 @pytest.mark.anyio
 async def test_batches_and_single_waits_of_a_session_teach_one_table(session: ToapisSession) -> None:
     await session.generate_many([FOX] * 5)
@@ -218,9 +209,7 @@ async def test_what_was_finished_long_before_it_was_asked_for_teaches_its_true_d
     task = await session.submit(FOX)
     await anyio.sleep(3000)
     await session.wait(task.id)
-    parts = session._parts
-    assert parts is not None
-    finished = parts.dispatcher.tables.table(KEY).to_data()["finished"]
+    finished = tables_of(session).table(KEY).to_data()["finished"]
     bins = [number for number, count in enumerate(finished) if count]
     edges = [0.5 * 1.2**number for number in range(51)]
     assert edges[bins[0]] <= 21

@@ -15,7 +15,7 @@ Map of the package, each line using only lines above it:
     _journal/           what a batch knows about its jobs, on disk
     _submission/        the paid step
     _unfinished.py      what single calls may have paid for and nobody received
-    _watch.py           the wait for one id
+    _watch/             the wait for one id
     _batch/             many tasks at once
     _single.py          one task in the caller's own task
     _parts.py           what exists while a session is open

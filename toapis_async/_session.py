@@ -45,7 +45,7 @@ class ToapisSession:
         http: an `aiohttp.ClientSession` to use and leave open, for a proxy or TLS settings of your own. Its
             middlewares, timeouts, redirect and status rules are not applied; one with `auth=` is refused with
             `ValueError` on entering.
-        poll: when to look at a waiting task.
+        poll: when to look at a waiting task: `AdaptiveBackoff()` if left out, or a plain `Backoff`.
         retry: what to do when a paid request certainly was not accepted, or its answer is lost.
         limits: the session's own rate limits.
         observers: called with each event; see `toapis_async.instrumentation`.

@@ -77,6 +77,7 @@ class Batch(AsyncContextManagerMixin):
             raise ValueError("retry_failed: what failed in an earlier run is only known with journal=")
         self._first_source = requests
         self._submitter = submitter
+        self._tables = dispatcher.tables
         self._on_exit = on_exit
         self._board = Board(max_in_flight)
         savings = None if save_to is None else Savings(self._board, downloader, Path(save_to))
@@ -201,10 +202,9 @@ class Batch(AsyncContextManagerMixin):
                 async with self._running():
                     yield self
             else:
-                async with Journal(self._journal_path, self._base_url, self._journal_failed).open() as journal:
-                    self._intake.journal = journal
-                    async with self._running():
-                        yield self
+                journal = self._journal(self._journal_path)
+                async with journal.open() as self._intake.journal, self._running():
+                    yield self
         finally:
             self._leave()
         if self._board.closed_by is not None and not self._error_raised:
@@ -238,6 +238,9 @@ class Batch(AsyncContextManagerMixin):
                 raise body_error
             finally:
                 del body_error  # its traceback holds this frame
+
+    def _journal(self, path: Path) -> Journal:
+        return Journal(path, self._base_url, tables=self._tables, on_failure=self._journal_failed)
 
     def _journal_failed(self, error: JournalError) -> None:
         if self._board.ended:

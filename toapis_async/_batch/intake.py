@@ -59,7 +59,9 @@ class Intake:
         if row is None:
             self._check_own_id(self.journal, request)
             submission = self._submitter.intend_checked(request)
-            submission.entry = self.journal.add(name, submission.client_business_id, request=text, digest=digest)
+            submission.entry = Entry.make(
+                self.journal, name, submission.client_business_id, request=text, digest=digest
+            )
             return self._add_new(name, submission)
         if row.digest != digest:
             problem = (

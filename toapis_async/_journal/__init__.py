@@ -1,6 +1,7 @@
 """What a batch knows about its jobs, on disk: one SQLite file, one row a job, one writer at a time."""
 
-from .journal import Entry, Journal
+from .entry import Entry
+from .journal import Journal
 from .rows import Row, describe, digest_of, is_storable
 from .store import read_rows, read_summary
 

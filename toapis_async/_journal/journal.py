@@ -11,7 +11,6 @@ import json
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -20,13 +19,22 @@ from typing import Any, Final, TypeAlias
 
 import anyio
 
-from .._protocol.lifecycle import is_end
-from ..errors import JournalError, ToapisError
-from ..models import GenerationTask
+from .._schedule.adaptive import LifeTables
+from ..errors import JournalError
 from .files import Files
 from .lock import only_writer
-from .rows import Row, RowState, error_to_text, task_to_text
-from .store import Change, apply, find_key_of, find_row, journal_errors, open_to_read, open_to_write
+from .rows import Row
+from .store import (
+    Change,
+    apply,
+    find_key_of,
+    find_row,
+    journal_errors,
+    open_to_read,
+    open_to_write,
+    read_tables,
+    write_tables,
+)
 
 _logger = logging.getLogger("toapis_async")
 
@@ -38,65 +46,15 @@ _Done: TypeAlias = asyncio.Future[JournalError | None]
 _Write: TypeAlias = tuple[Change, _Done | None]
 
 
-class Entry:
-    """The row of one job, and the writing of it."""
-
-    __slots__ = ("_earlier_ids", "_journal", "client_business_id", "key")
-
-    def __init__(self, journal: Journal, key: str, client_business_id: str, earlier_ids: tuple[str, ...] = ()) -> None:
-        self._journal = journal
-        self.key = key
-        self.client_business_id = client_business_id
-        self._earlier_ids = earlier_ids
-
-    async def posting(self) -> None:
-        """Record, before the first byte is sent, that the request may be paid for.
-
-        Raises:
-            JournalError: the row is not on disk.
-
-        """
-        await self._journal.write_durably(self._change("posting"))
-
-    async def accepted(self, task: GenerationTask) -> None:
-        """Record the task, before anybody is told of it.
-
-        Raises:
-            JournalError: the row is not on disk.
-
-        """
-        # The id is enough to go on with, and a snapshot that is not the end is worth nothing later.
-        await self._journal.write_durably(self._change("submitted", task, is_whole=is_end(task)))
-
-    def note(self, state: RowState, task: GenerationTask | None = None, error: ToapisError | None = None) -> None:
-        """Record where the job stands, in order but not at once."""
-        self._journal.write(self._change(state, task, error))
-
-    def _change(
-        self,
-        state: RowState,
-        task: GenerationTask | None = None,
-        error: ToapisError | None = None,
-        *,
-        is_whole: bool = True,
-    ) -> Change:
-        return Change(
-            time.time(),
-            self.key,
-            state,
-            self.client_business_id,
-            earlier_ids=json.dumps(self._earlier_ids) if self._earlier_ids else "[]",
-            task_id=task.id if task else None,
-            snapshot=task_to_text(task) if task and is_whole else None,
-            error=error_to_text(error) if error else None,
-        )
-
-
 class Journal:
     """The open journal. All methods are called in the event loop's thread."""
 
-    def __init__(self, path: Path, base_url: str, on_failure: Callable[[JournalError], None]) -> None:
+    def __init__(
+        self, path: Path, base_url: str, *, tables: LifeTables, on_failure: Callable[[JournalError], None]
+    ) -> None:
         self.path = path
+        self._tables = tables
+        self._stored_tables: str | None = None
         self._base_url = base_url
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
@@ -125,6 +83,7 @@ class Journal:
         try:
             if error := await self._opened:
                 raise error
+            self._restore_tables()
             yield self
         finally:
             self._close()
@@ -149,11 +108,6 @@ class Journal:
 
         """
         return find_key_of(self._reader, self.path, client_business_id) if self._reader else None
-
-    def add(self, key: str, client_business_id: str, *, request: str, digest: str) -> Entry:
-        """Make the row of a new job."""
-        self.write(Change(time.time(), key, "queued", client_business_id, request, digest))
-        return Entry(self, key, client_business_id)
 
     def write(self, change: Change, done: _Done | None = None) -> None:
         """Write in order, without waiting for it."""
@@ -205,7 +159,15 @@ class Journal:
             self._next.cancel()
         while self._gathered:
             self._hand_over()
+        self._stored_tables = json.dumps(self._tables.to_data())
         self._groups.put(None)
+
+    def _restore_tables(self) -> None:
+        try:
+            if self._stored_tables:
+                self._tables.restore(json.loads(self._stored_tables))
+        except ValueError as error:
+            _logger.warning("What the journal %s says of how long tasks take is not used: %s", self.path, error)
 
     async def _until_closed(self) -> None:
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
@@ -222,9 +184,11 @@ class Journal:
                 if db.execute("SELECT count(*) FROM jobs LIMIT 1").fetchone()[0]:
                     self._reader = open_to_read(self.path)
                 self._files = Files(self.path)
+                self._stored_tables = read_tables(db)
                 self._tell(self._opened, None)
                 try:
                     self._serve(db)
+                    self._keep_tables(db)
                 finally:
                     if self._reader:
                         self._reader.close()
@@ -249,6 +213,15 @@ class Journal:
                     _logger.exception("The journal %s could not be written", self.path)
                     self._fail(JournalError(f"cannot be written: {error!r}", path=self.path))
             self._call(self._settle, group, self._failure)
+
+    def _keep_tables(self, db: sqlite3.Connection) -> None:
+        if self._failure is None and self._stored_tables:
+            try:
+                with journal_errors(self.path):
+                    self._files.check()
+                    write_tables(db, self._stored_tables)
+            except JournalError as error:
+                _logger.warning("What was learned about how long tasks take is not kept: %s", error)
 
     def _fail(self, error: JournalError) -> None:
         self._failure = error

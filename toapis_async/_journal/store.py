@@ -160,6 +160,17 @@ def apply(db: sqlite3.Connection, changes: list[Change]) -> None:
     db.execute(_APPLY, (json.dumps([*rows.values()]),))  # one statement, so one transaction
 
 
+def read_tables(db: sqlite3.Connection) -> str | None:
+    """Return what an earlier run learned about how long tasks take, as JSON."""
+    rows = db.execute("SELECT value FROM meta WHERE name = 'life_tables'").fetchall()
+    return rows[0][0] if rows else None
+
+
+def write_tables(db: sqlite3.Connection, text: str) -> None:
+    """Keep, as JSON, what was learned about how long tasks take."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('life_tables', ?)", (text,))
+
+
 def find_row(db: sqlite3.Connection, path: Path, key: str) -> Row | None:
     """Return the row of a key."""
     with journal_errors(path):

@@ -1,8 +1,4 @@
-"""One waiting id as a value, and the loop that drives one in the caller's own task.
-
-A `Watch` knows when to look next and what each answer means; it holds no clock and does no I/O. A batch
-keeps thousands of them in a heap; `session.wait` drives a single one. Both take the same steps.
-"""
+"""One waiting id as a value: it knows when to look next and what each answer means, has no clock and does no I/O."""
 
 from __future__ import annotations
 
@@ -10,19 +6,15 @@ import enum
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-import anyio
 from attrs import evolve
 
-from ._http.dispatch import QUERY_SECONDS, Dispatcher
-from ._protocol.endpoints import ABOUT_ANOTHER, Ambiguous, Seen, age_of, build_query, names_another
-from ._protocol.lifecycle import is_end, is_final
-from ._schedule.adaptive import Poll, TableKey, task_schedule
-from ._schedule.backoff import Backoff, BackoffSchedule, TaskSchedule
-from ._submission import Submission
-from .errors import (
+from .._protocol.endpoints import ABOUT_ANOTHER, Ambiguous, Seen, age_of, build_query, names_another
+from .._protocol.lifecycle import is_end, is_final
+from .._schedule.backoff import TaskSchedule
+from .._submission import Submission
+from ..errors import (
     AuthenticationError,
     DecodeError,
-    GenerationFailed,
     NotFoundError,
     PermissionDeniedError,
     PollDeadlineExceeded,
@@ -31,8 +23,7 @@ from .errors import (
     ToapisError,
     TransportError,
 )
-from .instrumentation import TaskEnded
-from .models import GenerationTask, ImageRequest, JobState, TaskKind, TaskStatus
+from ..models import GenerationTask, ImageRequest, TaskKind
 
 _VISIBLE_WITHIN: Final = 30.0  # seconds after acceptance for which "no such task" means "not visible yet"
 _DELIVERABLE_WITHIN: Final = 60.0  # seconds for which a completed task may have no URL yet
@@ -40,7 +31,6 @@ _DENIALS: Final = 3  # refused keys in a row ...
 _DENIED_FOR: Final = 10.0  # ... over this many seconds end a wait
 _LONGEST_HINT: Final = 60.0
 _UNTIL_FIRST_LOOK: Final = 300.0  # seconds a look-up may wait for its turn, as long as the longest pause
-_SHORTEST_ATTEMPT: Final = 2.0
 
 Verdict: TypeAlias = GenerationTask | ToapisError
 """How a wait ended: a final task, completed with pictures or failed, or the error that tells why not."""
@@ -214,123 +204,3 @@ def without_references(task: GenerationTask, request: ImageRequest) -> Generatio
     if not request.images or not task.images:
         return task
     return evolve(task, images=tuple(image for image in task.images if image.url not in request.images))
-
-
-def state_of(verdict: Verdict, *, refused: bool) -> JobState:
-    """Return the state in which a job ends; `refused` says that it certainly was not accepted."""
-    if isinstance(verdict, GenerationTask):
-        return JobState.FAILED if verdict.status is TaskStatus.FAILED else JobState.COMPLETED
-    if refused or isinstance(verdict, GenerationFailed):
-        return JobState.FAILED
-    return JobState.TIMED_OUT if isinstance(verdict, PollDeadlineExceeded) else JobState.UNRESOLVED
-
-
-def announce_end(
-    dispatcher: Dispatcher, watch: Watch | None, state: JobState, *, task_id: str | None, client_business_id: str | None
-) -> None:
-    """Tell the observers of an end; `watch` is None where there was nothing to wait for."""
-    if dispatcher.announce:
-        dispatcher.announce(
-            TaskEnded(
-                state=state,
-                task_id=task_id,
-                client_business_id=client_business_id,
-                looks=watch.looks if watch else 0,
-                seconds=dispatcher.clock() - watch.since if watch else 0.0,
-            )
-        )
-
-
-def watch_id(asked_id: str, *, kind: TaskKind, poll: Poll, dispatcher: Dispatcher) -> Watch:
-    """Start the wait for an id that the user names."""
-    return Watch(
-        asked_id,
-        kind=kind,
-        schedule=task_schedule(poll, dispatcher.tables, TableKey(kind, ""), joined=True),
-        origin=Origin.GIVEN,
-        since=dispatcher.clock(),
-        random=dispatcher.random,
-    )
-
-
-def watch_submission(submission: Submission, *, poll: Poll, dispatcher: Dispatcher) -> Watch:
-    """Start the wait that follows a paid attempt: for the task, or for a sign of it if the answer was lost."""
-    task, since = submission.task, submission.accepted_at
-    if task is None:
-        return watch_lost(submission, dispatcher)
-    key = TableKey.of(task.kind, submission.request)
-    return Watch(
-        task.id,
-        kind=task.kind,
-        schedule=task_schedule(poll, dispatcher.tables, key, joined=not submission.is_fresh),
-        origin=Origin.ACCEPTED,
-        since=since,
-        born=since if submission.is_fresh else None,
-        random=dispatcher.random,
-        submission=submission,
-    )
-
-
-def watch_lost(submission: Submission, dispatcher: Dispatcher) -> Watch:
-    """Start the look-up of a request whose answer was lost."""
-    window = dispatcher.retry.lookup_window
-    return Watch(
-        submission.client_business_id,
-        kind="image",
-        schedule=BackoffSchedule(
-            Backoff(initial=min(1.0, window / 60), factor=1.5, maximum=min(10.0, window / 6), deadline=window)
-        ),
-        origin=Origin.LOST,
-        since=dispatcher.clock(),
-        random=dispatcher.random,
-        submission=submission,
-    )
-
-
-async def look(watch: Watch, dispatcher: Dispatcher) -> Verdict | None:
-    """Take one step of a watch that is due: ask, unless there is a pause; returns how the wait ended, if it did.
-
-    Cancelling it loses nothing: the watch is as it was before.
-    """
-    turn = await take_turn(watch, dispatcher)
-    return turn if turn is None or isinstance(turn, ToapisError) else await ask(watch, dispatcher, turn)
-
-
-async def take_turn(watch: Watch, dispatcher: Dispatcher) -> float | ToapisError | None:
-    """Wait for the turn of a watch that is due; returns when it came, how the wait ended, or None in a pause."""
-    if dispatcher.clock() >= watch.deadline + _SHORTEST_ATTEMPT:
-        return watch.expire()
-    sent_at = await dispatcher.queries.enter_unless_paused()
-    if sent_at is None:
-        return watch.sit_out(dispatcher.queries.pacer.paused_until, dispatcher.clock())
-    return sent_at
-
-
-async def ask(watch: Watch, dispatcher: Dispatcher, sent_at: float) -> Verdict | None:
-    """Ask in the turn that came at `sent_at`; returns how the wait ended, if it did."""
-    now = dispatcher.clock()
-    watch.begin(sent_at)
-    # The deadline bounds the question too, but the last look gets a fair chance.
-    seconds = min(QUERY_SECONDS, max(_SHORTEST_ATTEMPT, watch.deadline - now))
-    answer: Seen | ToapisError
-    try:
-        answer = await dispatcher.query(watch.request, asked_id=watch.asked_id, sent_at=sent_at, timeout=seconds)
-    except ToapisError as error:
-        answer = error.with_traceback(None)  # its frames hold the whole answer, and may wait for long
-    return watch.advance(answer, dispatcher.clock(), dispatcher.random)
-
-
-async def next_look(watch: Watch, dispatcher: Dispatcher) -> Verdict | None:
-    """Sleep until the watch is due, then take its step; a queue in front of the service does not delay the deadline."""
-    verdict = None
-    with anyio.move_on_after(max(0.0, watch.deadline + _SHORTEST_ATTEMPT - dispatcher.clock())) as scope:
-        await anyio.sleep(max(0.0, watch.due - dispatcher.clock()))
-        verdict = await look(watch, dispatcher)
-    return watch.expire() if scope.cancelled_caught else verdict
-
-
-async def watch_until_end(watch: Watch, dispatcher: Dispatcher) -> Verdict:
-    """Drive one watch to its end in the caller's task."""
-    while (verdict := await next_look(watch, dispatcher)) is None:
-        pass
-    return verdict

@@ -84,7 +84,10 @@ class Journal:
             if error := await self._opened:
                 raise error
             self._restore_tables()
-            yield self
+            try:
+                yield self
+            finally:
+                self._stored_tables = json.dumps(self._tables.to_data())
         finally:
             self._close()
             # In a child: a shield in this task would not stop a native cancellation.
@@ -159,7 +162,6 @@ class Journal:
             self._next.cancel()
         while self._gathered:
             self._hand_over()
-        self._stored_tables = json.dumps(self._tables.to_data())
         self._groups.put(None)
 
     def _restore_tables(self) -> None:

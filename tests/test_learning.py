@@ -202,19 +202,32 @@ async def test_requests_that_cost_other_times_have_tables_of_their_own(session: 
     assert learned(session, KEY._replace(n=4)) > 0
 
 
-@pytest.mark.anyio
-async def test_what_was_finished_long_before_it_was_asked_for_teaches_its_true_duration(
-    session: ToapisSession, sim: Simulator
-) -> None:
-    task = await session.submit(FOX)
-    await anyio.sleep(3000)
-    await session.wait(task.id)
+def assert_learned_twenty_seconds(session: ToapisSession) -> None:
     finished = tables_of(session).table(KEY).to_data()["finished"]
-    bins = [number for number, count in enumerate(finished) if count]
     edges = [0.5 * 1.2**number for number in range(51)]
+    bins = [number for number, count in enumerate(finished) if count]
     assert edges[bins[0]] <= 21
     assert edges[bins[-1] + 1] >= 19
     assert len(bins) <= 3  # 20 seconds, give or take one
+
+
+@pytest.mark.anyio
+async def test_what_was_finished_long_before_it_was_asked_for_teaches_its_true_duration(session: ToapisSession) -> None:
+    task = await session.submit(FOX)
+    await anyio.sleep(3000)
+    await session.wait(task.id)
+    assert_learned_twenty_seconds(session)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("way", ["single", "batch"])
+async def test_what_was_found_after_its_answer_was_lost_teaches_its_true_duration(
+    session: ToapisSession, sim: Simulator, way: str
+) -> None:
+    sim.add_fault(faults.drop(when="after", kind="submit"))
+    sim.add_fault(faults.error(502, "bad_gateway", kind="query", times=5))
+    await (session.generate(FOX) if way == "single" else session.generate_many([FOX]))
+    assert_learned_twenty_seconds(session)
 
 
 @pytest.mark.anyio

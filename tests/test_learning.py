@@ -225,7 +225,7 @@ async def test_what_was_found_after_its_answer_was_lost_teaches_its_true_duratio
     session: ToapisSession, sim: Simulator, way: str
 ) -> None:
     sim.add_fault(faults.drop(when="after", kind="submit"))
-    sim.add_fault(faults.error(502, "bad_gateway", kind="query", times=5))
+    sim.add_fault(faults.error(502, "bad_gateway", kind="query", times=3))
     await (session.generate(FOX) if way == "single" else session.generate_many([FOX]))
     assert_learned_twenty_seconds(session)
 

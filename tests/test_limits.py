@@ -7,7 +7,21 @@ from bisect import bisect_left
 import anyio
 import pytest
 
-from toapis_async import AdaptiveBackoff, Backoff, Completed, ImageRequest, RateLimits, ToapisSession
+from toapis_async import (
+    AdaptiveBackoff,
+    Backoff,
+    Completed,
+    ImageRequest,
+    RateLimitedError,
+    RateLimits,
+    RetryPolicy,
+    ToapisSession,
+)
+from toapis_async._http.dispatch import Dispatcher
+from toapis_async._protocol.endpoints import build_query
+from toapis_async._protocol.messages import HttpRequest, HttpResponse
+from toapis_async._schedule.pacer import Pacer
+from toapis_async.instrumentation import Announcer
 from toapis_async.testing import GroupLimits, Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -138,3 +152,32 @@ async def test_other_processes_of_the_user_are_made_room_for() -> None:
         queries = [record for record in sim.requests if record.kind == "query"]
         assert len(queries) >= 5000
         assert sum(record.status == 429 for record in queries) <= 8
+
+
+async def test_a_refusal_that_shows_an_empty_budget_slows_down_once() -> None:
+    class Refusing:
+        async def send(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
+            headers = {"X-RateLimit-Category": "async_query", "X-RateLimit-Limit": "500", "X-RateLimit-Remaining": "0"}
+            return HttpResponse(status=429, headers=headers)
+
+        def redact(self, text: str) -> str:
+            return text
+
+        async def close(self) -> None:
+            pass
+
+    dispatcher = Dispatcher(
+        Refusing(),
+        limits=RateLimits(),
+        retry=RetryPolicy(),
+        clock=lambda: 0.0,
+        random=lambda: 0.0,
+        announce=Announcer(()),
+    )
+    with pytest.raises(RateLimitedError):
+        await dispatcher.query(build_query("image", "t"), asked_id="t", sent_at=0.0)
+    expected = Pacer(RateLimits().query_per_second, RateLimits().query_burst)
+    expected.throttled(0.0, sent_at=0.0, retry_after=None)
+    for pacer in (dispatcher.queries.pacer, expected):
+        pacer.take(2.0)
+    assert dispatcher.queries.pacer.delay(2.0) == expected.delay(2.0) > 0

@@ -56,6 +56,27 @@ async def test_a_row_has_the_task_id_before_anybody_is_told(sim: Simulator, path
     assert len(told) == 5
 
 
+async def test_pictures_that_come_at_once_are_on_disk_before_anybody_is_told(sim: Simulator, path: Path) -> None:
+    """A service that returns no task id may not know the task again."""
+
+    def inline(body: dict[str, object]) -> object:
+        return {"result": {"type": "image", "data": [{"url": "https://a.example/b.png"}]}}
+
+    urls: list[str] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, TaskAccepted):
+            (row,) = read_rows(path)
+            assert row.state == "submitted"
+            assert row.task is not None
+            urls.extend(image.url for image in row.task.images)
+
+    sim.add_fault(faults.edit_json(inline, kind="submit"))
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=[note]) as session:
+        await session.generate_many(foxes(1), journal=path)
+    assert urls == ["https://a.example/b.png"]
+
+
 async def test_a_found_task_is_written_before_anybody_is_told(
     session: ToapisSession, sim: Simulator, path: Path
 ) -> None:

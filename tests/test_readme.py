@@ -156,6 +156,9 @@ def test_a_command_runs(line: str, service: Simulator) -> None:
     if "pictures/toapis-journal.db" in line:
         generate = [sys.executable, "-m", "toapis_async.cli", "generate", "a fox", "--out", "pictures"]
         subprocess.run(generate, check=True, timeout=60, capture_output=True)
+    if line == "toapis gallery pictures":
+        Path("pictures").mkdir()
+        Path("pictures/manifest.jsonl").write_text('{"key": "fox"}\n', encoding="utf-8")
     command = [sys.executable, "-m", "toapis_async.cli", *shlex.split(line)[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

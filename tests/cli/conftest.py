@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+import anyio
 import pytest
 from attrs import frozen
 from processes import heeding_interrupts, running
@@ -20,6 +21,8 @@ from processes import heeding_interrupts, running
 from toapis_async import Backoff, RateLimits, ToapisSession
 from toapis_async.cli import main
 from toapis_async.testing import Simulator
+
+from .browser import Page, browsing
 
 PATIENCE = 15.0
 """Seconds after which a command has hung."""
@@ -120,3 +123,12 @@ def spawn() -> Iterator[Spawn]:
             return stack.enter_context(running(command, env=environment, **options))
 
         yield start
+
+
+@pytest.fixture
+async def page(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Page]:
+    """A tab in a browser with a new profile."""
+    with anyio.fail_after(45):
+        async with browsing(tmp_path_factory.mktemp("profile")) as opened:
+            await opened.prefer("light")
+            yield opened

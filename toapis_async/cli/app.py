@@ -15,6 +15,7 @@ from toapis_async import __version__
 from . import exits
 from .display import Screen, make_screen
 from .exits import Exit, UsageError
+from .gallery import show_gallery
 from .generate import generate_all
 from .inputs import read_input
 from .journal import NAME
@@ -230,6 +231,22 @@ def status(
     if not ids:
         raise UsageError(["no ids: give at least one task id or client_business_id, or --journal FILE"])
     return asyncio.run(show_status(ids, base_url=base_url, as_json=json, output=output))
+
+
+@app.command(name="gallery", usage="Usage: toapis gallery [DIR]")
+def make_page(
+    directory: Annotated[Path, Parameter(name="DIR", help="Folder of an earlier `toapis generate`.")] = Path("out"), /
+) -> int:
+    """Write a page to look at the pictures of a folder: `index.html`, made from the `manifest.jsonl` beside them.
+
+    It shows every picture with its prompt, model and duration, and what failed with its reason. It has a filter, and
+    enlarges a picture on a click or Enter; the arrow keys go on from there, Escape goes back. Any browser opens it
+    from the disk; it loads nothing but the pictures beside it, so the folder can be moved or given away as a whole.
+
+    The path of the page goes to stdout. An earlier page is replaced; an `index.html` of your own is not.
+    """
+    screen = make_screen(quiet=False)
+    return show_gallery(directory, _output(screen), screen)
 
 
 @app.command

@@ -21,7 +21,7 @@ from .inputs import read_input
 from .journal import NAME
 from .options import MAX_IN_FLIGHT, Options
 from .overview import show_journal
-from .parameters import BaseUrl, Json, MaxInFlight, Model, Number, Quiet, References, RetryFailed, Size
+from .parameters import BaseUrl, Gallery, Json, MaxInFlight, Model, Number, Quiet, References, RetryFailed, Size
 from .plan import make_plan
 from .results import Output
 from .resume import resume_all
@@ -105,6 +105,7 @@ def generate(
     image: References = None,
     max_in_flight: MaxInFlight = MAX_IN_FLIGHT,
     base_url: BaseUrl = None,
+    gallery: Gallery = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -162,6 +163,7 @@ def generate(
         simulate=simulate,
         base_url=base_url,
         max_in_flight=max_in_flight,
+        gallery=gallery,
         as_json=json,
         paths=_shows_paths(screen),
     )
@@ -179,6 +181,7 @@ def resume(
     retry_failed: RetryFailed = False,
     max_in_flight: MaxInFlight = MAX_IN_FLIGHT,
     base_url: BaseUrl = None,
+    gallery: Gallery = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -194,6 +197,7 @@ def resume(
         retry_failed=retry_failed,
         base_url=base_url,
         max_in_flight=max_in_flight,
+        gallery=gallery,
         as_json=json,
         paths=_shows_paths(screen),
     )

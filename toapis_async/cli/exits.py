@@ -30,7 +30,7 @@ class UsageError(Exception):
 
 TABLE: Final = """\
 - 0: everything is completed and saved.
-- 1: an item failed, a picture could not be saved, the journal could not be written any more,
+- 1: an item failed, a picture or the page of `--gallery` could not be saved, the journal could not be written any more,
   or `status` got no answer or found no such task.
 - 2: wrong usage or invalid input, or the journal cannot be used, or `gallery` could not write its page; nothing was
   sent.

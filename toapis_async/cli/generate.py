@@ -8,6 +8,7 @@ from toapis_async import Batch
 
 from .display import Screen
 from .folders import make_folder
+from .gallery import add_gallery
 from .journal import check_keys, submit_all, usable_journal
 from .options import Options
 from .plan import Plan
@@ -43,4 +44,4 @@ async def generate_all(plan: Plan, options: Options, screen: Screen, output: Out
         code = await run.run(opening)
     if run.was_over_before:
         screen.report("For new pictures give another --out, or --no-journal.")
-    return code
+    return await add_gallery(options, screen, code)

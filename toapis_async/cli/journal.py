@@ -76,6 +76,8 @@ def resume_command(options: Options) -> str:
         words += ["--base-url", options.base_url]
     if options.max_in_flight != MAX_IN_FLIGHT:
         words += ["--max-in-flight", str(options.max_in_flight)]
+    if options.gallery:
+        words += ["--gallery"]
     return shlex.join(words)
 
 

@@ -20,6 +20,8 @@ class Options:
     simulate: bool = False
     base_url: str | None = None
     max_in_flight: int = MAX_IN_FLIGHT
+    gallery: bool = False
+    """Whether a page of the pictures is written at the end."""
     as_json: bool = False
     paths: bool = True
     """Whether the paths of saved files go to standard output, where JSON does not."""

@@ -29,6 +29,10 @@ Quiet: TypeAlias = Annotated[
 RetryFailed: TypeAlias = Annotated[
     bool, Parameter(show_default=False, help="Pay anew for what failed in an earlier run of the journal.")
 ]
+Gallery: TypeAlias = Annotated[
+    bool,
+    Parameter(show_default=False, help="At the end write a page to look at, index.html beside the pictures."),
+]
 MaxInFlight: TypeAlias = Annotated[
     int, Parameter(validator=validators.Number(gte=1), help="How many tasks may be running at the service at once.")
 ]

@@ -15,6 +15,7 @@ from .._journal import read_rows, read_summary
 from .display import Screen
 from .exits import Exit
 from .folders import make_folder
+from .gallery import add_gallery
 from .journal import submit_all, usable_journal
 from .options import Options
 from .plan import Item
@@ -41,7 +42,7 @@ async def resume_all(options: Options, screen: Screen, output: Output) -> int:
     await anyio.to_thread.run_sync(make_folder, options.out)
     if not total:
         screen.report(f"The journal {clean(str(path))} is empty.")
-        return Exit.OK
+        return await add_gallery(options, screen, Exit.OK)
 
     async def fill(batch: Batch) -> int:
         total = await anyio.to_thread.run_sync(_count, path)  # again: now nobody else writes
@@ -49,7 +50,8 @@ async def resume_all(options: Options, screen: Screen, output: Output) -> int:
         return total
 
     with usable_journal():
-        return await Run(total, fill, options, screen, output, is_recorded=True).run(opening)
+        code = await Run(total, fill, options, screen, output, is_recorded=True).run(opening)
+    return await add_gallery(options, screen, code)
 
 
 def _count(path: Path) -> int:

@@ -1,5 +1,5 @@
 """A page to look at the pictures of a folder, made from its manifest."""
 
-from .folder import show_gallery
+from .folder import add_gallery, show_gallery
 
-__all__ = ["show_gallery"]
+__all__ = ["add_gallery", "show_gallery"]

@@ -7,12 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import anyio.to_thread
 from attrs import frozen
 
 from ..._files.manifest import MANIFEST, read_manifest
 from ..display import Screen
 from ..exits import Exit, UsageError
+from ..options import Options
 from ..results import Output
+from ..text import clean
 from .items import count_pictures, count_problems, to_item
 from .page import MARK, make_page
 
@@ -71,6 +74,20 @@ def show_gallery(directory: Path, output: Output, screen: Screen) -> Exit:
     output.write(str(gallery.path))
     screen.say(f"A gallery of {gallery.summary}.")
     return Exit.OK
+
+
+async def add_gallery(options: Options, screen: Screen, code: int) -> int:
+    """Write the page at the end of a run, if one is wanted, and say where it is; returns the exit code."""
+    if not options.gallery:
+        return code
+    try:
+        gallery = await anyio.to_thread.run_sync(make_gallery, options.out)
+    except UsageError as error:
+        for line in error.lines:
+            screen.report(f"No gallery: {clean(line)}")
+        return code or Exit.FAILED
+    screen.say(f"Gallery of {gallery.summary}: {clean(str(gallery.path))}")
+    return code
 
 
 def _is_ours(path: Path) -> bool:

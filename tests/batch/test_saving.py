@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 from journal.conftest import open_session
 
-from toapis_async import BatchClosed, Completed, DownloadError, Failed, ImageRequest, JobState, Outcome
+from toapis_async import BatchClosed, Completed, Failed, ImageRequest, JobState, Outcome, ResultExpiredError
 from toapis_async.testing import FAIL_MARKER, Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ async def test_pictures_are_there_when_the_outcome_comes(sim: Simulator, tmp_pat
                 assert outcome.request == requests[-1]
                 continue
             files = completed(outcome).files
-            assert [file.name for file in files] == [f"{outcome.task_id}-{index}.png" for index in range(2)]
+            assert [file.name for file in files] == [f"{outcome.key}-{index}.png" for index in range(2)]
             assert all(file.parent == tmp_path / where and file.stat().st_size for file in files)
             assert completed(outcome).download_error is None
     assert len(list((tmp_path / where).iterdir())) == 40
@@ -45,11 +45,11 @@ async def test_pictures_are_there_when_the_outcome_comes(sim: Simulator, tmp_pat
 
 async def test_a_picture_that_cannot_be_saved_fails_no_task(sim: Simulator, tmp_path: Path) -> None:
     sim.add_fault(faults.lasts(0.05, times=None))
-    sim.add_fault(faults.error(404, "gone", kind="file", nth=2))
+    sim.add_fault(faults.error(404, "gone", kind="file", nth=2, times=2))
     async with open_session(sim) as session:
         (outcome,) = await session.generate_many([FOX], save_to=tmp_path)
     error = completed(outcome).download_error
-    assert isinstance(error, DownloadError)
+    assert isinstance(error, ResultExpiredError)
     assert error.http_status == 404
     assert (error.task_id, error.client_business_id) == (outcome.task_id, outcome.client_business_id)
     assert len(completed(outcome).files) == len(error.files) == 1

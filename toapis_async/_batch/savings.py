@@ -9,6 +9,7 @@ from typing import Final
 from attrs import evolve
 
 from .._files.downloads import Downloader
+from .._files.names import DEFAULT_NAME, Template
 from ..errors import DownloadError
 from ..outcomes import Completed
 from .board import Board, Signal
@@ -24,6 +25,7 @@ class Savings:
         self._board = board
         self._downloader = downloader
         self._directory = directory
+        self._template = Template(DEFAULT_NAME)
         self._queue: deque[tuple[JobRecord, Completed]] = deque()
         self._work = Signal()
 
@@ -42,7 +44,8 @@ class Savings:
 
     async def _save(self, job: JobRecord, outcome: Completed) -> None:
         try:
-            files = await self._downloader.save(outcome.task, self._directory, overwrite=False)
+            naming = self._template.names(outcome.task, key=outcome.key, request=outcome.request)
+            files = await self._downloader.save(outcome.task, self._directory, naming, is_known=outcome.replayed)
         except DownloadError as error:
             error.about(task_id=outcome.task_id, client_business_id=outcome.client_business_id)
             outcome = evolve(outcome, files=error.files, download_error=error)

@@ -79,7 +79,7 @@ class Template:
             "date": f"{moment:%Y-%m-%d}" if moment else "undated",
         }
         count = len(task.images)
-        return Naming(tuple(self._fill(values, index, count) for index in range(count)), _digest(task.id))
+        return Naming(tuple(self._fill(values, index, count) for index in range(count)), tag_of(task.id))
 
     def _fill(self, values: dict[str, str], index: int, count: int) -> str:
         stem = "".join(literal + {**values, "index": str(index), "": ""}[name] for literal, name in self._parts)
@@ -88,7 +88,7 @@ class Template:
         if stem.startswith(".") or _is_reserved(stem):
             stem = f"_{stem}"
         short = _cut(stem, _LONGEST_STEM)
-        return stem if short == stem else f"{short}-{_digest(stem)}"
+        return stem if short == stem else f"{short}-{tag_of(stem)}"
 
 
 def safe(text: str, *, distinct: bool = False) -> str:
@@ -102,7 +102,7 @@ def safe(text: str, *, distinct: bool = False) -> str:
     plain = _cut(f"_{plain}" if _is_reserved(plain) else plain, _LONGEST_VALUE)
     if plain and plain == text and not distinct:
         return plain
-    return f"{plain}-{_digest(text)}" if plain else _digest(text)
+    return f"{plain}-{tag_of(text)}" if plain else tag_of(text)
 
 
 def slug(prompt: object) -> str:
@@ -158,5 +158,6 @@ def _cut(text: str, longest: int) -> str:
     return text.encode("utf-8", "replace")[:longest].decode("utf-8", "ignore")
 
 
-def _digest(text: str) -> str:
+def tag_of(text: str) -> str:
+    """Return 12 hexadecimal digits that stand for a text."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()

@@ -81,10 +81,10 @@ class Downloader:
         if place.directory not in self._swept:
             self._swept.add(place.directory)
             await fetcher.in_thread(sweep, place.directory)
-        if existing := await fetcher.in_thread(place.find):
-            return existing
         part = Part(place.directory, place.stem)
         try:
+            if existing := await fetcher.in_thread(place.find_or_begin, part):
+                return existing
             extension = await self._fetch(urls, index, part, max_bytes)
             return await fetcher.in_thread(place.take, part, extension)
         except Exception:

@@ -87,7 +87,6 @@ class Part:
             CutShortError: its end is missing.
 
         """
-        self.write(())
         with self._lock:
             assert self._file is not None
             extension = check_picture(self._file)
@@ -147,12 +146,14 @@ class Place:
     """Whether a file of this name can only be this picture."""
     overwrite: bool = False
 
-    def find(self) -> Path | None:
-        """Return the picture if it is there already."""
-        if self.overwrite:
-            return None
-        known = [self.stem] if self.is_known else []
-        return next(filter(None, (self._find(stem) for stem in [self.naming.tagged(self.stem), *known])), None)
+    def find_or_begin(self, part: Part) -> Path | None:
+        """Return the picture if it is there already; else make its temporary file, before anything is fetched."""
+        stems = [self.naming.tagged(self.stem), *([self.stem] if self.is_known else [])]
+        for stem in [] if self.overwrite else stems:
+            if found := self._find(stem):
+                return found
+        part.write(())
+        return None
 
     def take(self, part: Part, extension: str) -> Path:
         """Put a whole picture where it belongs; one of another task that lies there keeps its name."""

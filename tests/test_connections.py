@@ -48,7 +48,7 @@ class DeafResolver(AbstractResolver):
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # names are resolved by threads, which virtual time does not see
 async def test_no_cookies_are_kept(sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toapis_async._files.downloads._BACKOFF", Backoff(initial=0.001, maximum=0.001))
+    monkeypatch.setattr("toapis_async._files.fetching._BACKOFF", Backoff(initial=0.001, maximum=0.001))
     cookie = Reply(status=503, headers={"Set-Cookie": "track=1; Path=/"})
     sim.add_fault(faults.reply_with(cookie, when="before", kind="query", times=2))
     # By name: aiohttp keeps no cookies of hosts that are IP addresses anyway.

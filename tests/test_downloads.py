@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from toapis_async import DownloadError, GeneratedImage, GenerationTask, ImageRequest, TaskStatus, ToapisSession
-from toapis_async._files.downloads import _Part  # pyright: ignore[reportPrivateUsage]
-from toapis_async._files.images import extension_of, safe_stem
+from toapis_async._files.images import extension_of
 from toapis_async.testing import Fault, Reply, Simulator, VirtualClockEventLoop, faults
+from toapis_async.testing.pictures import draw
 
 pytestmark = pytest.mark.anyio
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"rest"
+PNG = draw("a fox", 0)
 
 
 @pytest.fixture
@@ -125,11 +125,12 @@ async def test_the_extension_follows_the_content(head: bytes, extension: str | N
     [
         (faults.reply_with(Reply(body=b"<html>expired</html>"), when="before", kind="file"), "no picture"),
         (faults.reply_with(Reply(body=b""), when="before", kind="file"), "no picture"),
-        (faults.reply_with(Reply(status=404), when="before", kind="file"), "HTTP 404"),
-        (faults.reply_with(Reply(status=403), when="before", kind="file"), "HTTP 403"),
-        (faults.redirect("ftp://127.0.0.1/x", kind="file", times=None), "NonHttpUrlRedirect"),
+        (faults.truncate(kind="file"), "breaks off"),
+        (faults.reply_with(Reply(status=404), when="before", kind="file", times=2), "HTTP 404"),
+        (faults.reply_with(Reply(status=400), when="before", kind="file"), "HTTP 400"),
+        (faults.redirect("ftp://127.0.0.1/x", kind="file", times=None), "ftp is not http or https"),
     ],
-    ids=["html", "empty", "404", "403", "redirect"],
+    ids=["html", "empty", "half", "404", "400", "redirect"],
 )
 async def test_what_is_no_picture_leaves_no_file(
     session: ToapisSession,
@@ -140,7 +141,7 @@ async def test_what_is_no_picture_leaves_no_file(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("toapis_async._files.downloads._ATTEMPTS", 1)
+    monkeypatch.setattr("toapis_async._files.fetching._ATTEMPTS", 1)
     sim.add_fault(fault)
     with pytest.raises(DownloadError, match=reason) as caught:
         await session.download(task, tmp_path)
@@ -153,10 +154,11 @@ async def test_what_is_no_picture_leaves_no_file(
     "fault",
     [
         faults.cut(40, kind="file"),
+        faults.truncate(kind="file"),
         faults.drop(when="after", kind="file", times=2),
         faults.reply_with(Reply(status=503), when="before", kind="file", times=2),
     ],
-    ids=["cut", "reset", "503"],
+    ids=["cut", "half", "reset", "503"],
 )
 async def test_a_passing_failure_is_tried_again(
     session: ToapisSession,
@@ -168,7 +170,7 @@ async def test_a_passing_failure_is_tried_again(
 ) -> None:
     from toapis_async import Backoff
 
-    monkeypatch.setattr("toapis_async._files.downloads._BACKOFF", Backoff(initial=0.001, maximum=0.001))
+    monkeypatch.setattr("toapis_async._files.fetching._BACKOFF", Backoff(initial=0.001, maximum=0.001))
     sim.add_fault(fault)
     saved = await session.download(task, tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(saved)
@@ -222,28 +224,24 @@ async def test_a_picture_in_pieces_is_put_together(
 async def test_an_error_names_the_pictures_that_are_saved(
     session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path
 ) -> None:
-    sim.add_fault(faults.reply_with(Reply(status=404), when="before", kind="file", nth=2))
+    sim.add_fault(faults.reply_with(Reply(status=404), when="before", kind="file", nth=2, times=2))
     with pytest.raises(DownloadError) as caught:
         await session.download(task, tmp_path)
     assert caught.value.files == (tmp_path / f"{task.id}-0.png",)
     assert caught.value.url == task.images[1].url
 
 
-async def test_the_signature_may_come_in_pieces(session: ToapisSession, tmp_path: Path) -> None:
-    part = _Part(tmp_path, "x")
-    for byte in PNG * 2:
-        part.write(bytes([byte]))
-    assert part.publish().read_bytes() == PNG * 2
-    part.discard()
-
-
 async def test_a_file_too_large_is_refused(
-    session: ToapisSession, task: GenerationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("toapis_async._files.downloads._LARGEST_FILE", 100)
-    with pytest.raises(DownloadError, match="larger than 100 bytes"):
-        await session.download(task, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    for fault in (None, faults.dribble(64, 0.0, chunked=True, kind="file")):
+        if fault:
+            sim.add_fault(fault)
+        with pytest.raises(DownloadError, match="larger than 100 bytes"):
+            await session.download(task, tmp_path, max_bytes=100)
+        assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="max_bytes: 0 is not 1 or more"):
+        await session.download(task, tmp_path, max_bytes=0)
 
 
 async def test_a_folder_that_cannot_be_written_is_told(
@@ -282,27 +280,11 @@ async def test_only_http_urls_are_fetched(session: ToapisSession, tmp_path: Path
 async def test_an_unreachable_host_is_told(
     session: ToapisSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toapis_async._files.downloads._ATTEMPTS", 1)
+    monkeypatch.setattr("toapis_async._files.fetching._ATTEMPTS", 1)
     async with Simulator() as gone:
         url = gone.base_url + "/x.png"
     with pytest.raises(DownloadError, match="ClientConnectorError"):
         await session.download(task_with(url), tmp_path)
-
-
-@pytest.mark.parametrize(
-    "task_id", ["../../etc/passwd", "a/b", ".hidden", "日本語", "x" * 300, "CON", "a:b*c?", "", "\ud800", "tsk_img_01K"]
-)
-async def test_any_id_makes_a_safe_name(task_id: str) -> None:
-    stem = safe_stem(task_id)
-    assert stem
-    assert len(stem) <= 100
-    assert not stem.startswith(".")
-    assert set(stem) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-
-
-async def test_distinct_ids_have_distinct_names() -> None:
-    ids = ["a/b", "a_b", "a:b", "a\\b", "A/b"]
-    assert len({safe_stem(task_id) for task_id in ids}) == len(ids)
 
 
 @pytest.mark.parametrize(
@@ -318,9 +300,9 @@ async def test_a_url_that_is_none_is_told(session: ToapisSession, tmp_path: Path
 async def test_a_picture_that_trickles_for_ever_is_given_up(
     session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toapis_async._files.downloads._LONGEST_SECONDS", 0.05)
-    monkeypatch.setattr("toapis_async._files.downloads._ATTEMPTS", 1)
+    monkeypatch.setattr("toapis_async._files.fetching._LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr("toapis_async._files.fetching._ATTEMPTS", 1)
     sim.add_fault(faults.hang(when="before", kind="file", times=None))
-    with pytest.raises(DownloadError, match="TimeoutError"):
+    with pytest.raises(DownloadError, match="not complete after"):
         await session.download(task, tmp_path)
     assert not list(tmp_path.iterdir())

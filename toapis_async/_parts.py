@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from ._batch import Batch, RequestSource
 from ._batch.batch import OnExit
 from ._batch.gather import gather_outcomes, read_all
 from ._batch.job import JobRecord
 from ._files.downloads import Downloader
+from ._files.names import Template
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
 from ._schedule.adaptive import Poll
 from ._single import Singles
 from ._submission import Submitter
 from ._unfinished import Unfinished
-from .outcomes import Outcome
+from .models import GenerationTask
+from .outcomes import Completed, Outcome
 
 
 class Parts:
@@ -29,7 +32,35 @@ class Parts:
         self.submitter = Submitter(dispatcher)
         self.unfinished = Unfinished()
         self.singles = Singles(dispatcher, self.submitter, self.unfinished)
-        self.downloader = Downloader()
+        self.downloader = Downloader(base_url, self.singles.get)
+
+    async def download(
+        self,
+        source: GenerationTask | Completed,
+        directory: str | os.PathLike[str],
+        *,
+        name: str,
+        overwrite: bool,
+        max_bytes: int,
+    ) -> tuple[Path, ...]:
+        """See `ToapisSession.download`."""
+        template = Template(name)
+        if isinstance(max_bytes, bool) or max_bytes < 1:
+            raise ValueError(f"max_bytes: {max_bytes!r} is not 1 or more")
+        if isinstance(source, Completed):
+            task, naming = source.task, template.names(source.task, key=source.key, request=source.request)
+            is_known = template.has_id
+        else:
+            task, naming = source, template.names(source)
+            is_known = template.has_id or template.has_key
+        return await self.downloader.save(
+            task,
+            Path(directory),
+            naming,
+            is_known=is_known,
+            overwrite=overwrite,
+            max_bytes=max_bytes,
+        )
 
     def batch(
         self,

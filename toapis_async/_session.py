@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from ._batch import Batch, RequestSource
 from ._batch.batch import OnExit
 from ._config import read_base_url, read_key
+from ._files.downloads import MAX_BYTES
+from ._files.names import DEFAULT_NAME
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
 from ._parts import Parts
@@ -23,7 +25,7 @@ from ._schedule.pacer import RateLimits
 from ._single import TaskSnapshots
 from .instrumentation import Announcer, Observer
 from .models import GenerationTask, ImageRequest, TaskKind, UnfinishedTask
-from .outcomes import Outcome
+from .outcomes import Completed, Outcome
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -160,15 +162,9 @@ class ToapisSession:
     ) -> list[Outcome]:
         """Run requests, or `(key, request)` pairs, and return their outcomes in input order.
 
-        No single item raises: an item that was not sent because the intake closed (refused key, empty
-        balance) is `Failed` with that error. The whole input is read first. If this is cancelled, everything
-        that may have been paid for is in `unfinished`, finished outcomes included. The arguments are those of
-        `open_batch`.
-
-        Raises:
-            TypeError: `requests` is neither iterable nor async iterable.
-            JournalError: the journal cannot be opened.
-
+        No single item raises: an item that was not sent because the intake closed (refused key, empty balance)
+        is `Failed` with that error. The whole input is read first. If this is cancelled, everything that may have
+        been paid for is in `unfinished`, finished outcomes included. Arguments and errors are those of `open_batch`.
         """
         return await self._open().gather(
             requests,
@@ -182,26 +178,17 @@ class ToapisSession:
     async def submit(self, request: ImageRequest) -> GenerationTask:
         """Pay for one request and return its first snapshot, without waiting for the pictures.
 
-        Cancelling this is like cancelling `generate`.
-
-        Raises:
-            RequestValidationError: nothing was sent.
-            ApiError: a child says why the service refused the request.
-            TransportError: the service could not be reached, nothing was accepted.
-            SubmissionUnknown: the request may have been accepted; its answer was lost.
-
+        Cancelling this is like cancelling `generate`, and it raises what that raises before the task is accepted:
+        RequestValidationError, a child of ApiError, TransportError or SubmissionUnknown.
         """
         return await self._open().singles.submit(request)
 
     async def wait(self, task_id: str, *, kind: TaskKind = "image", poll: Poll | None = None) -> GenerationTask:
-        """Wait for a task's pictures; takes a task id or a client_business_id and pays nothing.
-
-        Cancelling this changes nothing for the task.
+        """Wait for a task's pictures, named by its id or client_business_id; pays nothing, and may be cancelled.
 
         Raises:
             NotFoundError: the service knows no such task.
-            AuthenticationError: the key was refused three times in a row over ten seconds.
-            PermissionDeniedError: likewise.
+            AuthenticationError, PermissionDeniedError: the key was refused three times in a row over ten seconds.
             GenerationFailed: the service ended the task without a picture.
             PollDeadlineExceeded: the task was still running at the deadline.
             ResultMissingError: the task is completed but has no URL.
@@ -234,20 +221,33 @@ class ToapisSession:
         return self._open().singles.snapshots(task_id, kind, poll or self._poll)
 
     async def download(
-        self, task: GenerationTask, directory: str | os.PathLike[str], *, overwrite: bool = False
+        self,
+        task: GenerationTask | Completed,
+        directory: str | os.PathLike[str],
+        *,
+        name: str = DEFAULT_NAME,
+        overwrite: bool = False,
+        max_bytes: int = MAX_BYTES,
     ) -> tuple[Path, ...]:
-        """Save a completed task's pictures as `<task id>-<index><extension>` and return the files in order.
+        """Save the pictures of a task, or of a batch's outcome, and return the files in order.
 
-        The folder is made if need be. Each file appears whole or not at all: it is written under a temporary
-        name, checked (length, image signature), flushed to disk and renamed. The extension follows the
-        content. A picture that is there already is not fetched again unless `overwrite`. Pictures are
-        fetched without the API key and without a lent `http` session. Cancelling leaves whole files only.
+        Each file appears whole or not at all: it is checked, flushed to disk and renamed. Pictures are fetched
+        without the API key and a lent `http` session, and from private addresses only if the base URL is at one.
+        Where a URL has ended, the service is asked for a fresh one. `max_bytes` is the limit for one picture.
+
+        `name` is made of `{key}` (of an outcome; else the task's id), `{index}`, `{id}`, `{model}`, `{prompt}`
+        (the first words, if an outcome is given), `{date}` and, at the end, `{ext}`, which fits the content.
+        Without `{index}` several pictures are numbered. Names are safe on Linux, macOS and Windows. A file whose
+        name has the task's id counts as saved, unless `overwrite`; any other one is fetched and compared, and a
+        different picture keeps its name: the new one gets one of its own beside it.
 
         Raises:
+            ValueError: `name` is no such template, or `max_bytes` is out of range; nothing was fetched.
+            ResultExpiredError: the service does not hand the picture out any more.
             DownloadError: a picture could not be fetched, is no image, or could not be written.
 
         """
-        return await self._open().downloader.save(task, Path(directory), overwrite=overwrite)
+        return await self._open().download(task, directory, name=name, overwrite=overwrite, max_bytes=max_bytes)
 
     def open_batch(
         self,
@@ -266,14 +266,14 @@ class ToapisSession:
             requests: requests or `(key, request)` pairs to begin with, pulled as slots become free.
             max_in_flight: how many jobs may be on their way or running at the service at once.
             poll: when to look at waiting tasks; the session's schedule if left out.
-            save_to: a folder in which pictures are saved as `download` does; an outcome comes when its files are
-                there, in `Completed.files`. What could not be saved is in `Completed.download_error`.
+            save_to: a folder in which pictures are saved as `download` does, under the job's key. An outcome comes
+                when its files, and its line in the folder's `manifest.jsonl`, are there; what could not be saved
+                is in `Completed.download_error`.
             journal: a file in which every job is recorded before it is paid for, made if it does not exist. A
-                batch with the same journal and the same requests, in this process or another, goes on where the
-                last one ended, however it ended: what ended comes at once with `replayed=True`, what was
-                accepted is waited for, what may have been accepted is looked up, the rest is sent. Keys are
-                yours, or of the form "3f0c…", which stands for the request. One batch at a time may use it. The
-                API key is not in it; prompts and results are.
+                batch with the same journal and requests, in this process or another, goes on where the last one
+                ended, however it ended: what ended comes at once with `replayed=True`, what was accepted is
+                waited for, what may have been accepted is looked up, the rest is sent. Keys are yours, or stand
+                for the request ("3f0c…"). One batch at a time may use it. It has no API key in it.
             retry_failed: pay anew for what failed in an earlier run, instead of replaying it.
             on_exit: `"detach"` leaves running tasks to the service; `"drain"` waits, when the block ends
                 without an exception, for those that were sent. Queued jobs are not sent any more either way.

@@ -237,6 +237,18 @@ class DownloadError(ToapisError):
         """The pictures of the task that are on disk, in order up to the one that failed."""
 
 
+class ResultExpiredError(DownloadError):
+    """The service does not hand the picture out any more, 24 hours after the task's completion or earlier.
+
+    It was asked for a fresh URL.
+    """
+
+    _hint = "What it says of the task now: session.get({id})"
+
+    def __init__(self, url: str, reason: str, **details: Any) -> None:
+        super().__init__(url, f"the service does not hand it out any more ({reason})", **details)
+
+
 class RequestValidationError(ToapisError, ValueError):
     """The request is not one the service would take; nothing was sent and nothing was paid."""
 

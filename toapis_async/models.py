@@ -40,7 +40,7 @@ class JobState(enum.StrEnum):
     SUBMITTED = "submitted"
     """Accepted by the service, which works on it."""
     DOWNLOADING = "downloading"
-    """Completed at the service; its pictures are being saved."""
+    """Ended at the service; its pictures and its line in the manifest are being saved."""
     COMPLETED = "completed"
     FAILED = "failed"
     TIMED_OUT = "timed_out"

@@ -9,8 +9,10 @@ import anyio.lowlevel
 import pytest
 from journal.conftest import open_session
 
-from toapis_async import BatchClosed, Completed, DownloadError, Failed, ImageRequest, JobState, Outcome
+from toapis_async import Completed, Failed, ImageRequest, JobState, Outcome, ResultExpiredError
+from toapis_async._files.manifest import read_manifest
 from toapis_async.testing import FAIL_MARKER, Simulator, faults
+from toapis_async.testing.pictures import draw
 
 pytestmark = pytest.mark.anyio
 
@@ -37,19 +39,19 @@ async def test_pictures_are_there_when_the_outcome_comes(sim: Simulator, tmp_pat
                 assert outcome.request == requests[-1]
                 continue
             files = completed(outcome).files
-            assert [file.name for file in files] == [f"{outcome.task_id}-{index}.png" for index in range(2)]
+            assert [file.name for file in files] == [f"{outcome.key}-{index}.png" for index in range(2)]
             assert all(file.parent == tmp_path / where and file.stat().st_size for file in files)
             assert completed(outcome).download_error is None
-    assert len(list((tmp_path / where).iterdir())) == 40
+    assert len(list((tmp_path / where).iterdir())) == 41  # with the manifest
 
 
 async def test_a_picture_that_cannot_be_saved_fails_no_task(sim: Simulator, tmp_path: Path) -> None:
     sim.add_fault(faults.lasts(0.05, times=None))
-    sim.add_fault(faults.error(404, "gone", kind="file", nth=2))
+    sim.add_fault(faults.error(404, "gone", kind="file", nth=2, times=2))
     async with open_session(sim) as session:
         (outcome,) = await session.generate_many([FOX], save_to=tmp_path)
     error = completed(outcome).download_error
-    assert isinstance(error, DownloadError)
+    assert isinstance(error, ResultExpiredError)
     assert error.http_status == 404
     assert (error.task_id, error.client_business_id) == (outcome.task_id, outcome.client_business_id)
     assert len(completed(outcome).files) == len(error.files) == 1
@@ -67,9 +69,12 @@ async def test_a_job_whose_pictures_come_is_counted_and_kept(sim: Simulator, tmp
             progress = batch.progress
             assert (progress.queued, progress.posting, progress.running, progress.ended) == (0, 0, 0, 0)
             assert progress.total == 10
-        assert [job.state for job in batch.unfinished] == [JobState.DOWNLOADING] * 10
-        with pytest.raises(BatchClosed, match=r"session\.wait"):
-            await batch.unfinished[0].wait()
+        assert [job.state for job in batch.unfinished] == [JobState.COMPLETED] * 10
+        for job in batch.unfinished:
+            error = completed(await job.wait()).download_error
+            assert error is not None
+            assert "the batch was left first" in error.message
+            assert error.task_id == job.task_id
     assert not list(tmp_path.iterdir())
 
 
@@ -95,4 +100,67 @@ async def test_an_earlier_run_is_completed_with_its_pictures(sim: Simulator, tmp
             assert second.exists()
             if lose:
                 first.unlink()
+    assert len(sim.charges) == 1
+
+
+async def test_keys_that_some_file_system_takes_for_one_have_files_of_their_own(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    requests = {key: ImageRequest(f"picture {key}") for key in ("Fox", "fox", "FOX", "a/b", "a_b", "con")}
+    async with open_session(sim) as session:
+        for folder in ("one", "two"):
+            outcomes = await session.generate_many(requests.items(), save_to=tmp_path / folder)
+            names = [completed(outcome).files[0].name for outcome in outcomes]
+            assert len({name.casefold() for name in names}) == len(names)
+            assert (names[0], names[4]) == ("Fox-0.png", "a_b-0.png")
+            for request, name in zip(requests.values(), names, strict=True):
+                assert (tmp_path / folder / name).read_bytes() == draw(request.prompt, 0)
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(
+        path.name for path in (tmp_path / "two").iterdir()
+    )
+
+
+async def test_a_second_run_without_a_journal_takes_no_picture_of_the_first_for_its_own(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    async with open_session(sim) as session:
+        first, second = [
+            completed((await session.generate_many([ImageRequest(prompt)], save_to=tmp_path))[0]).files[0]
+            for prompt in ("a fox", "an owl")
+        ]
+    assert first.name == "0-0.png"
+    assert second.name.startswith("0-0-")
+    assert first.read_bytes() == draw("a fox", 0)
+    assert second.read_bytes() == draw("an owl", 0)
+
+
+async def test_a_failure_does_not_wait_behind_pictures(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    sim.add_fault(faults.hang(when="before", kind="file", times=None))
+    requests = [*[FOX] * 20, ImageRequest(f"{FAIL_MARKER} fox"), ImageRequest("x", n=3)]
+    async with open_session(sim) as session, session.open_batch(requests, save_to=tmp_path) as batch:
+        with anyio.fail_after(30):
+            found = [await anext(batch), await anext(batch)]
+    assert {type(outcome) for outcome in found} == {Failed}
+    assert {record["key"] for record in read_manifest(tmp_path)} == {"20", "21"}
+
+
+async def test_what_was_replayed_and_lost_is_fetched_from_a_fresh_url(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.lasts(0.05, times=None))
+    journal, out = tmp_path / "fox.db", tmp_path / "out"
+    async with open_session(sim) as session:
+        (outcome,) = await session.generate_many([FOX], journal=journal, save_to=out)
+        (lost, kept) = completed(outcome).files
+        assert outcome.task_id is not None
+        sim.renew_urls(outcome.task_id)
+        for expired in (False, True):
+            lost.unlink()
+            (outcome,) = await session.generate_many([FOX], journal=journal, save_to=out)
+            assert outcome.replayed
+            if not expired:
+                assert completed(outcome).files == (lost, kept)
+                sim.expire(outcome.task_id or "")
+        error = completed(outcome).download_error
+        assert isinstance(error, ResultExpiredError)
+        assert error.task_id == outcome.task_id
     assert len(sim.charges) == 1

@@ -38,8 +38,9 @@ class Ended:
 
 
 def pictures(folder: str = "out") -> list[Path]:
-    """Return what lies in a folder beside a journal."""
-    return sorted(path for path in Path(folder).iterdir() if not path.name.startswith("toapis-journal.db"))
+    """Return what lies in a folder beside a journal and a manifest."""
+    others = ("toapis-journal.db", "manifest.jsonl")
+    return sorted(path for path in Path(folder).iterdir() if not path.name.startswith(others))
 
 
 class Toapis(Protocol):

@@ -64,3 +64,12 @@ def test_a_page_that_cannot_be_made_costs_no_picture_and_is_told(toapis: Toapis,
     assert ended.err == f"No gallery: {PAGE}: this page is not one of toapis gallery, and was left as it is\n"
     assert Path(ended.out.strip()).read_bytes().startswith(b"\x89PNG")
     assert PAGE.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_run_shows_its_own_pictures(toapis: Toapis) -> None:
+    ended = toapis("generate", "a fox", "an owl", "--simulate", "--gallery")
+    assert ended.code == 0
+    assert ended.err.endswith(f"Gallery of 2 pictures: {PAGE}\n")
+    items = data_of(PAGE.read_text(encoding="ascii"))
+    assert {item["prompt"] for item in items} == {"a fox", "an owl"}
+    assert all((PAGE.parent / picture["name"]).exists() for item in items for picture in item["pictures"])

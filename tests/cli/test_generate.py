@@ -54,7 +54,7 @@ def test_each_outcome_is_one_json_object(toapis: Toapis, serve: Serve) -> None:
         "model": "grok-4-1-image",
         "task_id": ids["a fox"][0],
         "client_business_id": ids["a fox"][1],
-        "files": [str(Path("out", f"{ids['a fox'][0]}-0.png"))],
+        "files": [str(Path("out", "fox-0.png"))],
         "error": None,
         "download_error": None,
         "billing": {"status": "pending", "credits": None, "cost_usd": None},
@@ -70,13 +70,13 @@ def test_each_outcome_is_one_json_object(toapis: Toapis, serve: Serve) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_picture_that_cannot_be_saved_fails_nobody_else_and_its_url_is_told(toapis: Toapis, serve: Serve) -> None:
-    serve(faults=[faults.error(404, "gone", kind="file", nth=1)])
+    serve(faults=[faults.error(404, "gone", kind="file", match="b", times=None)])
     ended = toapis("generate", "a", "b", "c", "--json")
     assert ended.code == 1
     found = records(ended.out)
     assert [record["outcome"] for record in found] == ["completed"] * 3
     (lost,) = (record for record in found if record["download_error"])
-    assert lost["download_error"]["type"] == "DownloadError"
+    assert lost["download_error"]["type"] == "ResultExpiredError"
     assert lost["files"] == []
     (line,) = (line for line in ended.err.splitlines() if line.startswith("not saved"))
     assert line.endswith(lost["urls"][0])

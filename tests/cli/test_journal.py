@@ -92,9 +92,9 @@ def test_without_a_journal_items_are_numbered_and_nothing_is_recorded(toapis: To
     serve()
     ended = toapis("generate", "a fox", "an owl", "--no-journal", "--json")
     assert {prompt: record["key"] for prompt, record in records(ended.out).items()} == {"a fox": "0", "an owl": "1"}
-    assert len(list(Path("out").iterdir())) == 2
+    assert len(pictures()) == 2
     assert toapis("generate", "a fox", "--simulate", "--out", "simulated").code == 0
-    assert len(list(Path("simulated").iterdir())) == 1
+    assert len(pictures("simulated")) == 1
 
 
 def test_what_failed_is_paid_anew_only_if_that_is_wanted(toapis: Toapis, serve: Serve) -> None:

@@ -59,7 +59,7 @@ def test_the_command_names_every_option_it_needs(
     simulator.complete(simulator.charges[0].task_id)
     resumed = toapis(*command(ended))
     assert resumed.code == 0
-    assert len(list(Path("p q").iterdir())) == len(simulator.charges) == 1
+    assert len(pictures("p q")) == len(simulator.charges) == 1
 
 
 def test_what_is_paid_for_is_fetched_before_a_refusal_ends_the_run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 from attrs import field, frozen
 
 from toapis_async import JournalError
+from toapis_async._files.manifest import NAME, read_manifest
 from toapis_async._journal import Row, read_rows
 from toapis_async.testing import FAIL_MARKER, Drop, Fault, LogNormal, Simulator, faults
 from toapis_async.testing.pictures import draw
@@ -22,7 +22,6 @@ from .victim import PICTURES, prompts
 
 _ENDS: Final = {"completed", "failed"}
 _MOST_KILLS: Final = 60
-_TEMPORARY: Final = re.compile(r"\..+\.part")
 _MOMENTS: Final[tuple[tuple[What, int, float], ...]] = (  # what is counted, from which number on, up to how many
     ("submit", 1, 0.25),  # of each request
     ("query", 1, 1.0),
@@ -172,13 +171,17 @@ class Account:
 
     def _compare_pictures(self, last: Run) -> None:
         folder = self.arena.folder / PICTURES
-        found = {path.name: path for path in _files(folder) if not _TEMPORARY.fullmatch(path.name)}
-        wanted = {f"{done.task_id}-0.png": done.prompt for done in last.delivered if done.state == "completed"}
+        found = {path.name: path for path in _files(folder) if path.name != NAME}
+        wanted = {f"{done.key}-0.png": done.prompt for done in last.delivered if done.state == "completed"}
         if found.keys() != wanted.keys():
             self._blame(f"pictures: {sorted(found.keys() ^ wanted.keys())} are missing or too many")
         for name in found.keys() & wanted.keys():
             if found[name].read_bytes() != draw(wanted[name], 0):
                 self._blame(f"{name} is not whole")
+        noted = {record["key"]: (record["state"], record["task_id"]) for record in read_manifest(folder)}
+        for done in last.delivered:
+            if noted.get(done.key) != (done.state, done.task_id):
+                self._blame(f"the manifest says {noted.get(done.key)} of {done.key}")
 
     def _blame(self, text: str) -> None:
         if text not in self.violations:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from toapis_async import JournalError
+from toapis_async._files.manifest import read_manifest
 from toapis_async._journal import read_rows
 from toapis_async.testing import Simulator, faults
 from toapis_async.testing.pictures import draw
@@ -57,7 +58,7 @@ async def go_on(arena: Arena, *, resubmit: bool = False) -> tuple[str, bool, int
 
 def saved(arena: Arena) -> dict[str, bytes]:
     """Return the pictures that have their final names."""
-    return {path.name: path.read_bytes() for path in (arena.folder / PICTURES).iterdir() if path.suffix != ".part"}
+    return {path.name: path.read_bytes() for path in (arena.folder / PICTURES).iterdir() if path.suffix == ".png"}
 
 
 async def test_a_journal_that_was_being_made_is_made_anew(arena: Arena) -> None:
@@ -125,8 +126,9 @@ async def test_a_download_that_was_cut_leaves_nothing_under_the_name_of_a_pictur
     assert saved(arena) == {}
     state, _, charges = await go_on(arena)
     assert (state, charges) == ("completed", 1)
-    name = f"{arena.simulator.charges[0].task_id}-0.png"
-    assert saved(arena) == {name: draw(PROMPT, 0)}
+    assert list(saved(arena).values()) == [draw(PROMPT, 0)]
+    assert [record["state"] for record in read_manifest(arena.folder / PICTURES)] == ["completed"]
+    assert not list((arena.folder / PICTURES).glob(".*"))
 
 
 async def test_a_finished_batch_is_replayed_without_traffic(arena: Arena) -> None:

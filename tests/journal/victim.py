@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 import anyio
 
-from toapis_async import Backoff, Completed, ImageRequest, Outcome, RateLimits, RetryPolicy, ToapisSession
+from toapis_async import Backoff, ImageRequest, Outcome, RateLimits, RetryPolicy, ToapisSession
 from toapis_async._journal import Entry, read_summary, store
 from toapis_async.testing.server import DEFAULT_KEY
 from toapis_async.testing.submissions import FAIL_MARKER
@@ -41,8 +41,7 @@ async def run(options: argparse.Namespace) -> None:
     requests = [ImageRequest(prompt=prompt) for prompt in prompts(options.requests)]
     async with (
         ToapisSession(DEFAULT_KEY, base_url=options.base_url, limits=UNLIMITED, poll=poll, retry=retry) as session,
-        anyio.create_task_group() as group,
-        session.open_batch(requests, journal=folder / JOURNAL, max_in_flight=64) as batch,
+        session.open_batch(requests, journal=folder / JOURNAL, save_to=folder / PICTURES, max_in_flight=64) as batch,
     ):
         async for outcome in batch:
             if options.at == "ended":
@@ -50,8 +49,6 @@ async def run(options: argparse.Namespace) -> None:
             tell(outcome)
             if options.at == "told":
                 die()
-            if isinstance(outcome, Completed):
-                group.start_soon(session.download, outcome.task, folder / PICTURES)
 
 
 def tell(outcome: Outcome) -> None:

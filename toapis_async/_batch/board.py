@@ -26,7 +26,7 @@ class BatchProgress:
     running: int
     """Accepted, and not at their end."""
     downloading: int
-    """Completed at the service; their pictures are being saved, or wait for that."""
+    """Ended, but for their pictures or their line in the manifest, which are being saved or wait for that."""
     completed: int
     failed: int
     timed_out: int
@@ -79,6 +79,8 @@ class Board:
         self.work = Signal()
         """For the submit stage: there may be a job to send."""
         self.holds = 0
+        self.notes = 0
+        """Jobs without pictures to save that wait for their line in the manifest."""
         self.sources: dict[object, int | None] = {}
         """Open feeders, with the number of items left where that is known."""
         self.closed_by: Exception | None = None
@@ -127,7 +129,7 @@ class Board:
     def reserve_slot(self) -> bool:
         """Hold a slot for an item that a feeder is about to pull; False if none is free."""
         taken = len(self.queue) + self._pulling + self._sending
-        if taken >= self.max_in_flight or len(self.ready) >= self.max_in_flight:
+        if taken >= self.max_in_flight or len(self.ready) + self.notes >= self.max_in_flight:
             return False
         self._pulling += 1
         return True

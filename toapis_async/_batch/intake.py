@@ -79,7 +79,7 @@ class Intake:
             free = self._keys.next_free_of(key) if isinstance(key, str) else self._keys.next_free()
             job = self._make(free)
             known = request if isinstance(request, ImageRequest) else None
-            self._board.finish(
+            self._stages.deliver(
                 job, Failed(key=job.key, request=known, task_id=None, client_business_id=None, error=error)
             )
 
@@ -108,6 +108,7 @@ class Intake:
             job.state = submission.state
             submission.on_change = lambda state: self._board.move(job, state)
         self._board.add(job)
+        self._stages.expect(job)
         if self._on_job:
             self._on_job(job)
         return job

@@ -24,11 +24,11 @@ from .._unfinished import Unfinished
 from .._watch import Verdict, Watch, announce_end, ask, take_turn, watch_submission
 from ..errors import BatchClosed, ToapisError
 from ..models import GenerationTask, JobState
-from ..outcomes import Completed, Outcome
+from ..outcomes import Outcome
 from .board import Board, Signal
 from .items import SyncSource, close_source
 from .job import JobRecord, note_end, outcome_of
-from .savings import SAVERS, Savings
+from .savings import Savings
 
 _KILLED: Final = "a worker of the batch was cancelled from outside"
 _SENDERS: Final = 32
@@ -82,8 +82,8 @@ class Stages:
             for _ in range(_LOOKERS):
                 self._workers.start_soon(self._look_forever)
             if self._savings:
-                for _ in range(SAVERS):
-                    self._workers.start_soon(self._savings.save_forever)
+                for worker in self._savings.workers:
+                    self._workers.start_soon(worker)
             ready.set()
         if not self._stopping:
             raise RuntimeError(_KILLED)
@@ -92,6 +92,8 @@ class Stages:
         """Stop everything; requests on their way are finished under their shield."""
         self._stopping = True
         self._workers.cancel_scope.cancel()
+        if self._savings:
+            self._savings.abandon()
 
     def feed(self, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]) -> None:
         """Start pulling items; `accept` makes each a job, in the step in which it was pulled.
@@ -114,6 +116,11 @@ class Stages:
         """Stop the intake because of an error that is raised when everything running is delivered."""
         self._board.close(error)
         self.stop_intake()
+
+    def expect(self, job: JobRecord) -> None:
+        """Learn of a new job, whatever becomes of it."""
+        if self._savings:
+            self._savings.expect(job)
 
     def watch(self, job: JobRecord, watch: Watch) -> None:
         """Let a job wait for its end."""
@@ -281,8 +288,8 @@ class Stages:
         )
 
     def deliver(self, job: JobRecord, outcome: Outcome) -> None:
-        """Offer an outcome, as soon as its pictures are saved if the batch saves them."""
-        if self._savings and isinstance(outcome, Completed):
+        """Offer an outcome, as soon as its pictures are saved and it is noted if the batch saves."""
+        if self._savings:
             self._savings.add(job, outcome)
         else:
             self._board.finish(job, outcome)

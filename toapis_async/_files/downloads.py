@@ -1,213 +1,144 @@
-"""Result URLs to files: streamed to a temporary name, checked, flushed, renamed.
-
-Result hosts are reached by an aiohttp session of its own, without key, cookies or headers of the user's.
-"""
+"""The pictures of a task as files, whatever became of their URLs in the meantime."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import os
-import secrets
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
-from urllib.parse import urlsplit
+from typing import Final, TypeAlias
 
-import anyio
-from anyio import to_thread
+from ..errors import DownloadError, NotFoundError, ResultExpiredError, ToapisError
+from ..models import GenerationTask, TaskKind
+from .fetching import Failure, Fetcher, Kind
+from .names import Naming
+from .parts import Part, Place, sweep
 
-from .._schedule.backoff import Backoff
-from ..errors import DownloadError
-from ..models import GenerationTask
-from .images import EXTENSIONS, SIGNATURE_BYTES, extension_of, safe_stem
+MAX_BYTES: Final = 200_000_000  # of one picture
 
-if TYPE_CHECKING:
-    import aiohttp
-
-_ATTEMPTS: Final = 4
-_BACKOFF: Final = Backoff(initial=0.5, factor=2.0, maximum=10.0)
-_LARGEST_FILE: Final = 200 * 1024 * 1024  # bytes
-_CHUNK: Final = 256 * 1024  # bytes handed to the writing thread at once
-_CONNECT_SECONDS: Final = 10.0
-_SILENCE_SECONDS: Final = 60.0  # without a single byte
-_LONGEST_SECONDS: Final = 1800.0  # for one attempt at one picture, however it trickles
-_REDIRECTS: Final = 5
-
-
-class _Failure(Exception):
-    """One attempt failed."""
-
-    def __init__(self, reason: str, *, http_status: int | None = None, passing: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.http_status = http_status
-        self.passing = passing
-        """Whether another attempt may fare better."""
+Ask: TypeAlias = Callable[[], Awaitable[GenerationTask]]
+"""Asks the service for the state of one task, once."""
 
 
 class Downloader:
     """Saves pictures for one session."""
 
-    def __init__(self) -> None:
-        self._http: aiohttp.ClientSession | None = None
+    def __init__(self, base_url: str, get: Callable[[str, TaskKind], Awaitable[GenerationTask]]) -> None:
+        self.get: Final = get
+        """Asks the service for a task's state, once."""
+        self._fetcher = Fetcher(base_url)
+        self._swept: set[Path] = set()
 
     async def close(self) -> None:
         """Close the connections to result hosts."""
-        if self._http is not None:
-            await self._http.close()
+        await self._fetcher.close()
 
-    async def save(self, task: GenerationTask, directory: Path, *, overwrite: bool) -> tuple[Path, ...]:
-        """See `ToapisSession.download`."""
+    async def in_thread(self, function: Callable[..., None], *values: object) -> None:
+        """Run what blocks, beside the writing of pictures."""
+        await self._fetcher.in_thread(function, *values)
+
+    async def save(
+        self,
+        task: GenerationTask,
+        directory: Path,
+        naming: Naming,
+        *,
+        ask: Ask | None = None,
+        is_known: bool,
+        overwrite: bool = False,
+        max_bytes: int = MAX_BYTES,
+    ) -> tuple[Path, ...]:
+        """Save a task's pictures and return the files.
+
+        `is_known` says that a file with such a name can only be this very picture. Otherwise what lies there is
+        compared, and keeps its name if it is another one. `ask` is for fresh URLs.
+
+        Raises:
+            DownloadError: not all of them could be saved.
+
+        """
         if not task.images:
             reason = f"the task has none (its status is {task.raw_status or task.status!r})"
             raise DownloadError("", reason).about(task=task)
-        stem = safe_stem(task.id)
+        urls = _Urls(task, ask or partial(self.get, task.id, task.kind))
         files: list[Path] = []
-        for index, image in enumerate(task.images):
+        for index, stem in enumerate(naming.stems):
+            place = Place(directory, stem, naming, is_known=is_known, overwrite=overwrite)
             try:
-                files.append(await self._save_one(image.url, directory, f"{stem}-{index}", overwrite=overwrite))
-            except _Failure as error:
-                failure = DownloadError(image.url, error.reason, http_status=error.http_status, files=files)
+                files.append(await self._save_one(urls, index, place, max_bytes))
+            except Failure as error:
+                kind = ResultExpiredError if error.kind is Kind.GONE else DownloadError
+                failure = kind(urls[index], error.reason, http_status=error.http_status, files=files)
             except OSError as error:
-                failure = DownloadError(image.url, f"cannot write to {directory}: {error}", files=files)
+                failure = DownloadError(urls[index], f"cannot write to {directory}: {error}", files=files)
             else:
                 continue
             raise failure.about(task=task)
         return tuple(files)
 
-    async def _save_one(self, url: str, directory: Path, stem: str, *, overwrite: bool) -> Path:
-        if not overwrite:
-            existing = await to_thread.run_sync(_find, directory, stem)
-            if existing is not None:
+    async def _save_one(self, urls: _Urls, index: int, place: Place, max_bytes: int) -> Path:
+        fetcher = self._fetcher
+        if place.directory not in self._swept:
+            self._swept.add(place.directory)
+            await fetcher.in_thread(sweep, place.directory)
+        part = Part(place.directory, place.stem)
+        try:
+            if existing := await fetcher.in_thread(place.find_or_begin, part):
                 return existing
-        attempt = 0
-        while True:
-            try:
-                return await self._fetch(url, directory, stem)
-            except _Failure as error:
-                attempt += 1
-                if not error.passing or attempt >= _ATTEMPTS:
-                    raise
-            await anyio.sleep(_BACKOFF.wait(attempt - 1, lambda: 0.5))
-
-    async def _fetch(self, url: str, directory: Path, stem: str) -> Path:
-        part = _Part(directory, stem)
-        try:
-            scheme = _scheme(url)
-            if scheme == "data":
-                part.write(_decode_data_uri(url))
-            elif scheme in {"http", "https"}:
-                await self._stream(url, part)
-            else:
-                raise _Failure(f"{scheme or 'no scheme'} is not http or https", passing=False)
-            return await to_thread.run_sync(part.publish)
+            extension = await self._fetch(urls, index, part, max_bytes)
+            return await fetcher.in_thread(place.take, part, extension)
+        except Exception:
+            await fetcher.in_thread(part.discard)
+            raise
         finally:
-            part.discard()
+            part.discard()  # cancelled, there is no time for a thread
 
-    async def _stream(self, url: str, part: _Part) -> None:
+    async def _fetch(self, urls: _Urls, index: int, part: Part, max_bytes: int) -> str:
+        await urls.refresh_if_expired()
         try:
-            async with (
-                asyncio.timeout(_LONGEST_SECONDS),
-                self._session().get(url, max_redirects=_REDIRECTS) as response,
-            ):
-                _check_status(response)
-                while piece := await _next_piece(response):
-                    await to_thread.run_sync(part.write, piece)
-        except ValueError as error:  # a URL that is none: also one of aiohttp's own errors, so it comes first
-            raise _Failure(f"{type(error).__name__}: {error}", passing=False) from None
-        except (_client_error(), TimeoutError) as error:
-            raise _Failure(f"{type(error).__name__}: {error}", passing=True) from None
-
-    def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            import aiohttp  # noqa: PLC0415 - see _http/transport.py
-
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-            self._http = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
-        return self._http
+            return await self._fetcher.fetch(urls[index], part, max_bytes)
+        except Failure as error:
+            if error.kind is not Kind.GONE or not await urls.refresh():
+                urls.explain(error)
+                raise
+        return await self._fetcher.fetch(urls[index], part, max_bytes)
 
 
-async def _next_piece(response: aiohttp.ClientResponse) -> bytes:
-    """Read about `_CHUNK` bytes; nothing at the end."""
-    pieces = bytearray()
-    while len(pieces) < _CHUNK and (piece := await response.content.readany()):
-        pieces += piece
-    return bytes(pieces)
+class _Urls:
+    """Where the pictures of a task are, as far as the service says; it is asked once at most."""
 
+    def __init__(self, task: GenerationTask, ask: Ask) -> None:
+        self._task = task
+        self._ask = ask
+        self._asked = False
+        self._problem: ToapisError | None = None
+        self._urls = [image.url for image in task.images]
 
-def _client_error() -> type[Exception]:
-    import aiohttp  # noqa: PLC0415 - see _http/transport.py
+    def __getitem__(self, index: int) -> str:
+        return self._urls[index]
 
-    return aiohttp.ClientError
+    async def refresh_if_expired(self) -> None:
+        """Ask if the URLs have ended by this machine's clock; that may be wrong, so they are tried all the same."""
+        if self._task.expires_at is not None and datetime.now(UTC) >= self._task.expires_at:
+            await self.refresh()
 
+    async def refresh(self) -> bool:
+        """Ask for URLs that stand; returns whether there is something to try that was not tried yet."""
+        if self._asked:
+            return False
+        self._asked = True
+        try:
+            fresh = [image.url for image in (await self._ask()).images]
+        except ToapisError as error:
+            self._problem = error
+            return False
+        if len(fresh) != len(self._urls):
+            return False
+        self._urls = fresh
+        return True
 
-def _check_status(response: Any) -> None:
-    if response.status != 200:
-        passing = response.status >= 500 or response.status in {408, 425, 429}
-        raise _Failure(f"HTTP {response.status}", http_status=response.status, passing=passing)
-
-
-def _scheme(url: str) -> str:
-    try:
-        return urlsplit(url).scheme
-    except ValueError as error:
-        raise _Failure(f"the URL is none: {error}", passing=False) from None
-
-
-def _decode_data_uri(url: str) -> bytes:
-    try:
-        return base64.b64decode(url.partition(",")[2], validate=True)
-    except ValueError as error:
-        raise _Failure(f"the data URI holds no base64: {error}", passing=False) from None
-
-
-def _find(directory: Path, stem: str) -> Path | None:
-    for path in (directory / f"{stem}{extension}" for extension in EXTENSIONS):
-        with suppress(FileNotFoundError):
-            if path.stat().st_size:
-                return path
-    return None
-
-
-class _Part:
-    """A file under its temporary name. `write` and `publish` block, and run in a worker thread."""
-
-    def __init__(self, directory: Path, stem: str) -> None:
-        # Made in the caller's step: a cancelled wait for a thread would leave a file that nobody knows.
-        directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / f".{stem}-{secrets.token_hex(4)}.part"
-        self._file: BinaryIO = self._path.open("xb")
-        self._directory = directory
-        self._stem = stem
-        self._head = b""
-        self._size = 0
-
-    def write(self, chunk: bytes) -> None:
-        """Append, and look at the first bytes."""
-        self._size += len(chunk)
-        if self._size > _LARGEST_FILE:
-            raise _Failure(f"the file is larger than {_LARGEST_FILE} bytes", passing=False)
-        if len(self._head) < SIGNATURE_BYTES:
-            self._head += chunk[:SIGNATURE_BYTES]
-        self._file.write(chunk)
-
-    def publish(self) -> Path:
-        """Check what came, flush it to disk and give it its name."""
-        extension = extension_of(self._head)
-        if extension is None:
-            raise _Failure(f"the content is no picture, it begins with {self._head!r}", passing=False)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        for other in EXTENSIONS:  # one picture, one file: an earlier one may have been of another kind
-            if other != extension:
-                (self._directory / f"{self._stem}{other}").unlink(missing_ok=True)
-        return self._path.replace(self._directory / f"{self._stem}{extension}")
-
-    def discard(self) -> None:
-        """Remove the temporary file if it still has its temporary name."""
-        with suppress(OSError):  # closing flushes, and a full disk has been reported already
-            self._file.close()
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+    def explain(self, failure: Failure) -> None:
+        """Add to a failure what the service said."""
+        if failure.kind is Kind.GONE and self._problem and not isinstance(self._problem, NotFoundError):
+            failure.reason += f", and there was no answer about a fresh URL: {self._problem.message}"
+            failure.kind = Kind.LASTING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import define, field, frozen
@@ -150,19 +150,17 @@ class Account:
         return f"{self.saved} of {self.total} saved in {clean(out)}{others}{earlier}; {time}"
 
 
-def loose_ends(
-    batch: Batch | None, taken: Sequence[Completed], session: ToapisSession | None
-) -> Iterator[Loose | Outcome]:
+def loose_ends(batch: Batch | None, session: ToapisSession | None) -> Iterator[Loose | Outcome]:
     """Return every id that may be paid for and whose end was not told, and ends that nobody took.
 
     What an earlier run ended is left out: it stays in the journal, and its picture may well be here.
     """
     for job in batch.unfinished if batch else ():
-        if job.outcome is not None and job.outcome.replayed:
+        outcome = job.outcome
+        if outcome is not None and outcome.replayed:
             continue
-        if job.outcome is not None and not isinstance(job.outcome, Completed):
-            yield job.outcome
+        if outcome is not None and not (isinstance(outcome, Completed) and outcome.download_error):
+            yield outcome
         elif job.state is not JobState.QUEUED:
             yield Loose.of(job)
-    yield from (Loose.of(outcome) for outcome in taken if not outcome.replayed)
     yield from map(Loose.of, session.unfinished if session else ())

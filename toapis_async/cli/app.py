@@ -15,6 +15,7 @@ from toapis_async import __version__
 from . import exits
 from .display import Screen, make_screen
 from .exits import Exit, UsageError
+from .fetch import Wish, fetch_all
 from .gallery import show_gallery
 from .generate import generate_all
 from .inputs import read_input
@@ -126,7 +127,8 @@ def generate(
     The `key` is your name for an item in the journal and in the output of `--json`. Keys must differ. An item without
     one gets a key that stands for its request, or, where there is no journal, the next free number from 0.
 
-    Pictures are saved as TASK_ID-INDEX with the extension of their format. Their paths go to stdout, one a line (but
+    Pictures are saved as KEY-INDEX with the extension of their format, beside `manifest.jsonl`, which has a line about
+    each item: its prompt, parameters, task, files, times and cost. Their paths go to stdout, one a line (but
     not where stdout and the progress are on the same terminal). Progress goes to stderr.
 
     With `--json` stdout gets an object for each item instead, when it ends: `key`, `outcome`, `prompt`, `model`,
@@ -235,6 +237,31 @@ def status(
     if not ids:
         raise UsageError(["no ids: give at least one task id or client_business_id, or --journal FILE"])
     return asyncio.run(show_status(ids, base_url=base_url, as_json=json, output=output))
+
+
+@app.command(usage="Usage: toapis fetch ID... [OPTIONS]")
+def fetch(
+    *ids: Annotated[str, Parameter(help="Ids as `toapis generate` prints them: task ids or client_business_ids.")],
+    out: Annotated[Path, Parameter(help="Folder for the pictures; made if it does not exist.")] = Path("out"),
+    wait: Annotated[bool, Parameter(show_default=False, help="Wait for tasks that still run.")] = False,
+    overwrite: Annotated[bool, Parameter(show_default=False, help="Fetch pictures again that are there.")] = False,
+    base_url: BaseUrl = None,
+    json: Json = False,
+) -> int:
+    """Save the pictures of tasks that exist already, which costs nothing.
+
+    They are saved as ID-INDEX with the extension of their format, and their paths go to stdout, one a line. With
+    `--json` each id is an object: `asked`, `id`, `client_business_id`, `status`, `files`, `urls`, `error`, `billing`.
+    The service keeps pictures for 24 hours.
+
+    The exit code is 0 if all pictures are there, 1 if a task failed, is unknown or could not be saved, and 4 if nothing
+    did but a task still runs. For the others see `toapis --help`.
+    """
+    if not ids:
+        raise UsageError(["no ids: give at least one task id or client_business_id"])
+    wish = Wish(ids=ids, out=out, wait=wait, overwrite=overwrite, base_url=base_url, as_json=json)
+    screen = make_screen(quiet=False)
+    return asyncio.run(fetch_all(wish, screen, _output(screen)))
 
 
 @app.command(name="gallery", usage="Usage: toapis gallery [DIR]")

@@ -56,10 +56,12 @@ def _write(stream: TextIO | None, text: str) -> None:
     stream.flush()
 
 
-def outcome_record(outcome: Outcome, files: Sequence[Path], download_error: DownloadError | None) -> dict[str, Any]:
+def outcome_record(outcome: Outcome) -> dict[str, Any]:
     """Return the JSON object that stands for an outcome."""
-    error = None if isinstance(outcome, Completed) else outcome.error
-    result = _result(outcome.task, files, error, download_error)
+    if isinstance(outcome, Completed):
+        result = _result(outcome.task, outcome.files, None, outcome.download_error)
+    else:
+        result = _result(outcome.task, (), outcome.error, None)
     return {**_handle(outcome), **result, "replayed": outcome.replayed}
 
 

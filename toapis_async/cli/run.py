@@ -1,20 +1,17 @@
-"""One run: a batch whose pictures are saved while it goes on, and an account of it at the end."""
+"""One run: a batch that saves its pictures, and an account of it at the end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import anyio
-from anyio.abc import TaskGroup
 
 from toapis_async import (
     Batch,
     Completed,
-    DownloadError,
     Failed,
     JobState,
     JournalError,
@@ -32,7 +29,6 @@ from .results import Output, loose_record, outcome_record
 from .signals import calling_on_interrupt
 from .text import clean, duration, explain, shorten
 
-_DOWNLOADS: Final = 8
 _REFRESH_SECONDS: Final = 0.2
 
 Fill: TypeAlias = Callable[[Batch], Awaitable[int]]
@@ -53,8 +49,6 @@ class Run:
         self._batch: Batch | None = None
         self._session: ToapisSession | None = None
         self._scope = anyio.CancelScope()
-        self._slots = anyio.Semaphore(_DOWNLOADS)
-        self._taken: dict[str, Completed] = {}  # taken out of the batch, pictures not yet saved
         self._is_filled = False
         self._is_recorded = is_recorded  # whether the journal has all requests
         self._over = False
@@ -90,7 +84,10 @@ class Run:
     async def _go(self, session: ToapisSession) -> None:
         options = self._options
         self._batch = session.open_batch(
-            max_in_flight=options.max_in_flight, journal=options.journal, retry_failed=options.retry_failed
+            max_in_flight=options.max_in_flight,
+            save_to=options.out,
+            journal=options.journal,
+            retry_failed=options.retry_failed,
         )
         try:
             async with self._batch as batch:
@@ -98,9 +95,10 @@ class Run:
                 self._is_filled = True
                 self._is_recorded = self._options.journal is not None
                 self._screen.start(self._counts)
-                async with _refreshing(self._screen), anyio.create_task_group() as saving:
+                async with _refreshing(self._screen):
                     try:
-                        await self._take_outcomes(batch, saving)
+                        async for outcome in batch:
+                            self._tell(outcome)
                     except ToapisError as error:
                         self._account.closed_by = error
         except JournalError as error:
@@ -108,42 +106,17 @@ class Run:
                 raise
             self._account.closed_by = error  # it could not be closed
 
-    async def _take_outcomes(self, batch: Batch, saving: TaskGroup) -> None:
-        async for outcome in batch:
-            if isinstance(outcome, Completed):
-                self._taken[outcome.key] = outcome  # in the step that took it: it is never in neither place
-                await self._slots.acquire()
-                saving.start_soon(self._save, outcome)
-            else:
-                self._tell(outcome)
-
-    async def _save(self, outcome: Completed) -> None:
-        assert self._session is not None
-        files: tuple[Path, ...] = ()
-        error: DownloadError | None = None
-        try:
-            files = await self._session.download(outcome.task, self._options.out)
-        except DownloadError as failure:
-            files, error = failure.files, failure
-        finally:
-            self._slots.release()
-        del self._taken[outcome.key]
-        self._tell(outcome, files, error)
-
-    def _tell(
-        self, outcome: Outcome, files: tuple[Path, ...] = (), download_error: DownloadError | None = None
-    ) -> None:
+    def _tell(self, outcome: Outcome) -> None:
         """Count an item that ended, and write its lines."""
         account, screen = self._account, self._screen
         prompt = shorten(outcome.request.prompt, screen.prompt_width) if outcome.request else ""
         name = outcome.state.replace("_", " ")
-        if isinstance(outcome, Completed) and download_error is None:
-            account.saved += 1
-            mark, style, text = "done", "green", "  ".join(clean(str(file)) for file in files)
-        elif isinstance(outcome, Completed):
-            assert download_error is not None
+        if isinstance(outcome, Completed) and (error := outcome.download_error):
             account.unsaved += 1
-            mark, style, text = "not saved", "red", f"{explain(download_error)}: {clean(download_error.url)}"
+            mark, style, text = "not saved", "red", f"{explain(error)}: {clean(error.url)}"
+        elif isinstance(outcome, Completed):
+            account.saved += 1
+            mark, style, text = "done", "green", "  ".join(clean(str(file)) for file in outcome.files)
         elif isinstance(outcome, Failed):
             account.failed += 1
             mark, style, text = name, "red", explain(outcome.error)
@@ -157,15 +130,15 @@ class Run:
         else:
             screen.tick()
         screen.say(f"[{account.ended}/{account.total}] {prompt}  {text}", mark=mark, style=style)
-        self._write(outcome, files, download_error)
+        self._write(outcome)
 
-    def _write(self, outcome: Outcome, files: tuple[Path, ...], download_error: DownloadError | None) -> None:
+    def _write(self, outcome: Outcome) -> None:
         if self._options.as_json:
             self._screen.hide()
-            self._output.write_json(outcome_record(outcome, files, download_error))
-        elif self._options.paths and files:
+            self._output.write_json(outcome_record(outcome))
+        elif self._options.paths and isinstance(outcome, Completed) and outcome.files:
             self._screen.hide()
-            for file in files:
+            for file in outcome.files:
                 self._output.write(str(file))
 
     def _counts(self) -> Counts:
@@ -173,7 +146,7 @@ class Run:
         progress, account = self._batch.progress, self._account
         return Counts(
             total=account.total,
-            submitted=progress.running + progress.ended,
+            submitted=progress.running + progress.downloading + progress.ended,
             running=progress.running,
             done=account.saved,
             failed=account.failed + account.unsaved,
@@ -195,7 +168,7 @@ class Run:
         self._scope.cancel()
 
     def _conclude(self) -> None:
-        for end in loose_ends(self._batch, list(self._taken.values()), self._session):
+        for end in loose_ends(self._batch, self._session):
             if not isinstance(end, Loose):
                 self._tell(end)
                 continue

@@ -182,6 +182,14 @@ class Simulator:
         with self._lock:
             self._find(reference).expire(self.now)
 
+    def renew_urls(self, reference: str) -> None:
+        """Replace the result URLs of a task: status queries show new ones, the old ones answer 403 from now on.
+
+        Raises `LookupError` for an unknown one.
+        """
+        with self._lock:
+            self._find(reference).renewals += 1
+
     def _find(self, reference: str) -> Task:
         task = self._service.find(reference)
         if task is None:

@@ -119,7 +119,7 @@ class Service:
         """Answer one request. `headers` should find its names in any case, or be in the usual spelling."""
         kind, reference = route(method, raw_path)
         if kind == "file":
-            return self._file(now, reference or "", headers)
+            return self._file(now, reference or "", raw_path, headers)
         if kind == "other":
             return Answer(_console_page(raw_path), None)
         scheme, _, key = headers.get("Authorization", "").partition(" ")
@@ -227,13 +227,15 @@ class Service:
         body = task.status_body(now, self.settings.unix_start, self.origin)
         return Answer(json_reply(200, body, headers), task)
 
-    def _file(self, now: float, name: str, headers: Mapping[str, str]) -> Answer:
+    def _file(self, now: float, name: str, raw_path: str, headers: Mapping[str, str]) -> Answer:
         found = self.find_file(name)
         if found is None:
             return Answer(html_reply(404, "404 Not Found"), None)
         task, index = found
         if not task.ends <= now < task.expires or task.failure is not None:
             return Answer(html_reply(404, "404 Not Found"), task)
+        if task.renewals and not raw_path.endswith(task.file_query()):
+            return Answer(html_reply(403, "403 Forbidden"), task)
         picture = draw(task.order.prompt, index, task.order.size)
         return Answer(_picture_reply(picture, headers), task)
 

@@ -58,6 +58,8 @@ class Task:
     """Seconds from completion to the expiry of the result URLs."""
     failure: str | None = None
     """What it fails with at its end; `None`: it completes."""
+    renewals: int = 0
+    """How often its result URLs were replaced; part of them, from the first time on."""
 
     @property
     def ends(self) -> float:
@@ -87,6 +89,10 @@ class Task:
         if self.phase(now) != "completed":
             raise ValueError(f"task {self.id} has not completed")
         self.lifetime = now - self.ends
+
+    def file_query(self) -> str:
+        """Return what follows the path of its result URLs."""
+        return f"?v={self.renewals}" if self.renewals else ""
 
     def refunded(self, now: float) -> bool:
         """Return whether its charge has been given back."""
@@ -131,7 +137,9 @@ class Task:
         body["completed_at"] = int(unix_start + self.ends)
         body["expires_at"] = int(unix_start + self.ends) + int(self.lifetime)
         files = range(self.order.n) if now < self.expires else ()
-        urls = [{"url": f"{origin}/files/generated/{quote(self.id, safe='')}-{i}.png"} for i in files]
+        urls = [
+            {"url": f"{origin}/files/generated/{quote(self.id, safe='')}-{i}.png{self.file_query()}"} for i in files
+        ]
         body["result"] = {"type": "image", "data": urls}
         if now < self.ends + SETTLING_TIME / self.time_factor:
             body["billing"] = {"status": "pending"}

@@ -10,7 +10,7 @@ from typing import Final
 import anyio.to_thread
 from attrs import frozen
 
-from ..._files.manifest import MANIFEST, read_manifest
+from ..._files.manifest import NAME, read_manifest
 from ..display import Screen
 from ..exits import Exit, UsageError
 from ..options import Options
@@ -50,9 +50,9 @@ def make_gallery(directory: Path) -> Gallery:
     try:
         items = [to_item(entry) for entry in read_manifest(directory)]
     except FileNotFoundError:
-        raise UsageError([f"{directory}: there is no {MANIFEST} in this folder to make a gallery from"]) from None
+        raise UsageError([f"{directory}: there is no {NAME} in this folder to make a gallery from"]) from None
     except OSError as error:
-        raise UsageError([f"{directory / MANIFEST}: {error.strerror or error}"]) from None
+        raise UsageError([f"{directory / NAME}: {error.strerror or error}"]) from None
     path = directory / PAGE
     try:
         if not _is_ours(path):

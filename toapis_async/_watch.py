@@ -7,7 +7,7 @@ keeps thousands of them in a heap; `session.wait` drives a single one. Both take
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
 import anyio
@@ -31,7 +31,7 @@ from .errors import (
     TransportError,
 )
 from .instrumentation import TaskEnded
-from .models import GenerationTask, ImageRequest, JobState, TaskKind, TaskStatus
+from .models import GenerationTask, JobState, TaskKind, TaskStatus
 
 _VISIBLE_WITHIN: Final = 30.0  # seconds after acceptance for which "no such task" means "not visible yet"
 _DELIVERABLE_WITHIN: Final = 60.0  # seconds for which a completed task may have no URL yet
@@ -147,7 +147,7 @@ class Watch:
         if self._submission is not None:
             if names_another(task, self._submission.client_business_id):
                 return self._not_seen(DecodeError([ABOUT_ANOTHER]), now)
-            task = without_references(task, self._submission.request)
+            task = without_references(task, self._submission.references)
         self.last = task
         self._last_error = None
         self._denials = 0
@@ -185,11 +185,11 @@ class Watch:
         return error if lasting and self.origin is not Origin.LOST else None
 
 
-def without_references(task: GenerationTask, request: ImageRequest) -> GenerationTask:
+def without_references(task: GenerationTask, references: Collection[str]) -> GenerationTask:
     """Take the request's own reference pictures out of the results: an answer may repeat the request."""
-    if not request.images or not task.images:
+    if not references or not task.images:
         return task
-    return evolve(task, images=tuple(image for image in task.images if image.url not in request.images))
+    return evolve(task, images=tuple(image for image in task.images if image.url not in references))
 
 
 def state_of(verdict: Verdict, *, refused: bool) -> JobState:

@@ -23,10 +23,12 @@ import anyio
 from .._protocol.lifecycle import is_end
 from ..errors import JournalError, ToapisError
 from ..models import GenerationTask
+from .errors import journal_errors
 from .files import Files
 from .lock import only_writer
 from .rows import Row, RowState, error_to_text, task_to_text
-from .store import Change, apply, find_key_of, find_row, journal_errors, open_to_read, open_to_write
+from .store import Change, apply, find_key_of, find_row, open_to_read, open_to_write
+from .uploads import Upload, Uploads
 
 _logger = logging.getLogger("toapis_async")
 
@@ -35,7 +37,7 @@ _LARGEST_GROUP: Final = 1000
 _LOOK_SECONDS: Final = 1.0  # between two looks at whether the event loop is still there
 _CLOSE_SECONDS: Final = 30.0  # for the last commit, on a disk that is slow
 _Done: TypeAlias = asyncio.Future[JournalError | None]
-_Write: TypeAlias = tuple[Change, _Done | None]
+_Write: TypeAlias = tuple[Change | Upload, _Done | None]
 
 
 class Entry:
@@ -67,6 +69,11 @@ class Entry:
         """
         # The id is enough to go on with, and a snapshot that is not the end is worth nothing later.
         await self._journal.write_durably(self._change("submitted", task, is_whole=is_end(task)))
+
+    @property
+    def uploads(self) -> Uploads:
+        """Which pictures have a URL."""
+        return self._journal.uploads
 
     def note(self, state: RowState, task: GenerationTask | None = None, error: ToapisError | None = None) -> None:
         """Record where the job stands, in order but not at once."""
@@ -110,6 +117,7 @@ class Journal:
         self._closed: _Done = self._loop.create_future()
         self._failure: JournalError | None = None
         self._reader: sqlite3.Connection | None = None
+        self.uploads: Final = Uploads(path, lambda: self._reader, self.write)
         # A daemon: a program that dies does not wait for it, and a commit is whole or not there.
         self._thread = threading.Thread(target=self._run, name=f"journal {path.name}", daemon=True)
 
@@ -155,7 +163,7 @@ class Journal:
         self.write(Change(time.time(), key, "queued", client_business_id, request, digest))
         return Entry(self, key, client_business_id)
 
-    def write(self, change: Change, done: _Done | None = None) -> None:
+    def write(self, change: Change | Upload, done: _Done | None = None) -> None:
         """Write in order, without waiting for it."""
         self._gathered.append((change, done))
         self._is_urgent = self._is_urgent or done is not None or len(self._gathered) >= _LARGEST_GROUP

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from toapis_async import ImageRequest, RequestValidationError
 
-from .._protocol.profiles import validate
+from .._files.references import check_request
 from .exits import UsageError
 from .inputs import Draft, Input, Problem
 
@@ -49,7 +49,7 @@ def make_plan(found: Input, defaults: Mapping[str, Any]) -> Plan:
             problems.append(Problem(draft.place, f"key: {key!r} is not text"))
         request = ImageRequest(**fields)
         try:
-            items.append((key, validate(request)))
+            items.append((key, check_request(request).request))
         except RequestValidationError as error:
             problems += [Problem(draft.place, text) for text in error.problems]
     if problems:

@@ -150,13 +150,12 @@ async def test_a_changed_copy_of_a_shared_picture_does_not_fail_the_others(
         copy.write_bytes(DOG)
         return True
 
-    sim.add_fault(faults.error(500, "internal_error", kind="upload", match=spoil))
     sim.add_fault(faults.delay(0.1, when="before", kind="upload"))
+    sim.add_fault(faults.error(500, "internal_error", kind="upload", match=spoil))
     async with session.open_batch() as batch:
         first = batch.submit(ImageRequest("a fox", images=[copy]))
+        await sim.wait_for_requests("upload", 1)
         second = batch.submit(ImageRequest("a fox", images=[cat]))
-        async for _ in batch:
-            pass
         assert isinstance(await first.wait(), Failed)
         assert isinstance(await second.wait(), Completed)
     assert len(sim.charges) == 1

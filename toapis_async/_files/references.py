@@ -24,6 +24,7 @@ from ..models import ImageRequest, StoredImage
 from .images import SIGNATURE_BYTES, extension_of
 
 _CHUNK: Final = 1024 * 1024
+_LONGEST_NAME: Final = 200  # of a path, in a message
 _GENERATED_FROM: Final = (".jpg", ".png", ".webp")
 
 LocalImage: TypeAlias = Path | bytes | StoredImage
@@ -190,7 +191,8 @@ def _check(
         label = f"{place}: {image.path or 'a picture'}"
         return Picture(label=label, content=image.path, sha256=image.sha256)
     source = image if isinstance(image, bytes) else absolute(image)
-    label = f"{place}: {f'a picture of {len(image)} bytes' if isinstance(image, bytes) else image}"
+    name = f"a picture of {len(image)} bytes" if isinstance(image, bytes) else str(image)
+    label = f"{place}: {name if len(name) <= _LONGEST_NAME else f'…{name[-_LONGEST_NAME:]}'}"
     if isinstance(source, Path) and isinstance(before, StoredImage) and before.path == source:
         with suppress(ValueError, OSError):
             if not source.exists():

@@ -137,6 +137,8 @@ def _no_image(value: Any) -> str:
         return f"{_show(value)} is not an http(s) URL, a Path or bytes"
     if value.lower().startswith("data:"):
         return f"{_show(value)} is not an http(s) URL (the service refuses data URIs and base64; give the bytes)"
+    if "://" in value:
+        return f"{_show(value)} is not an http(s) URL"
     return f"{_show(value)} is not an http(s) URL (a local file is given as a Path, a picture in memory as bytes)"
 
 

@@ -35,7 +35,7 @@ class JobState(enum.StrEnum):
     """Where a request stands on its way from your program to an outcome."""
 
     QUEUED = "queued"
-    """Not sent: nothing has been paid."""
+    """Not sent: nothing has been paid. Its reference pictures may be on their way."""
     POSTING = "posting"
     """The paid request is on its way, or its answer was lost: it may have been accepted."""
     SUBMITTED = "submitted"

@@ -6,9 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from toapis_async import ToapisSession
 from toapis_async.testing import Simulator, VirtualClockEventLoop
+
+settings.register_profile("suite", deadline=None)  # how long an example takes is the machine's business
+settings.load_profile("suite")
 
 
 @pytest.fixture

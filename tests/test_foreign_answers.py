@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from toapis_async import GeneratedImage, GenerationTask, ImageRequest, TaskStatus, ToapisSession
+from toapis_async._files.references import Checked
 from toapis_async._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Seen, interpret_submit
 from toapis_async._protocol.messages import HttpResponse
 from toapis_async._schedule.backoff import Backoff, BackoffSchedule
@@ -43,7 +44,7 @@ def test_a_refusal_that_shows_our_own_task_is_none(status: int) -> None:
 
 def watch_for(request: ImageRequest, origin: Origin) -> Watch:
     schedule = BackoffSchedule(Backoff(initial=1, factor=1, deadline=100))
-    submission = Submission(request, "mine")
+    submission = Submission(Checked(request=request), "mine")
     return Watch(
         "tsk_1", kind="image", schedule=schedule, origin=origin, since=0.0, random=lambda: 0.5, submission=submission
     )

@@ -20,6 +20,7 @@ from aiohttp import web
 from processes import running
 
 from toapis_async.testing import Simulator
+from toapis_async.testing.pictures import draw
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +38,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simulat
         monkeypatch.setenv("TOAPIS_API_KEY", simulator.api_key)
         monkeypatch.setenv("TOAPIS_BASE_URL", simulator.base_url)
         monkeypatch.chdir(tmp_path)
+        (tmp_path / "cat.png").write_bytes(draw("a cat", 0))
         (tmp_path / "prompts.txt").write_text("an owl\na crab\n", encoding="utf-8")
         yield simulator
 

@@ -11,7 +11,7 @@ Map of the package, each line using only lines above it:
     _schedule/          when to send the next request: backoff, what is learned about durations, rate limits; pure
     instrumentation.py  events and observers
     _http/              the aiohttp adapter, pacing and retrying
-    _files/             pictures on disk
+    _files/             pictures on disk, yours and the results
     _journal/           what a batch knows about its jobs, on disk
     _submission/        the paid step
     _unfinished.py      what single calls may have paid for and nobody received

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +14,16 @@ from ._batch.gather import gather_outcomes, read_all
 from ._batch.job import JobRecord
 from ._files.downloads import Downloader
 from ._files.names import Template
+from ._files.uploads import Uploader
 from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
 from ._schedule.adaptive import Poll
+from ._schedule.backoff import RetryPolicy
+from ._schedule.pacer import RateLimits
 from ._single import Singles
 from ._submission import Submitter
 from ._unfinished import Unfinished
+from .instrumentation import Announcer
 from .models import GenerationTask
 from .outcomes import Completed, Outcome
 
@@ -25,13 +31,29 @@ from .outcomes import Completed, Outcome
 class Parts:
     """What exists while a session is open."""
 
-    def __init__(self, transport: AiohttpTransport, dispatcher: Dispatcher, base_url: str) -> None:
+    def __init__(
+        self,
+        transport: AiohttpTransport,
+        base_url: str,
+        *,
+        limits: RateLimits,
+        retry: RetryPolicy,
+        announce: Announcer,
+    ) -> None:
         self.base_url = base_url
         self.transport = transport
-        self.dispatcher = dispatcher
+        self.dispatcher = dispatcher = Dispatcher(
+            transport,
+            limits=limits,
+            retry=retry,
+            clock=asyncio.get_running_loop().time,
+            random=random.random,
+            announce=announce,
+        )
         self.submitter = Submitter(dispatcher)
         self.unfinished = Unfinished()
-        self.singles = Singles(dispatcher, self.submitter, self.unfinished)
+        self.uploader = Uploader(dispatcher)
+        self.singles = Singles(dispatcher, self.submitter, self.uploader, self.unfinished)
         self.downloader = Downloader(base_url, self.singles.get)
 
     async def download(
@@ -62,6 +84,17 @@ class Parts:
             max_bytes=max_bytes,
         )
 
+    async def close(self) -> None:
+        """Wait for paid requests on their way, at most 75 s, tell what is left, and close all connections."""
+        try:
+            await self.submitter.wait_idle()
+        finally:
+            self.unfinished.warn()
+            try:
+                await self.downloader.close()
+            finally:
+                await self.transport.close()
+
     def batch(
         self,
         requests: RequestSource,
@@ -78,6 +111,7 @@ class Parts:
         return Batch(
             requests,
             submitter=self.submitter,
+            uploader=self.uploader,
             dispatcher=self.dispatcher,
             unfinished=self.unfinished,
             poll=poll,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -16,7 +14,6 @@ from ._batch.batch import OnExit
 from ._config import read_base_url, read_key
 from ._files.downloads import MAX_BYTES
 from ._files.names import DEFAULT_NAME
-from ._http.dispatch import Dispatcher
 from ._http.transport import AiohttpTransport
 from ._parts import Parts
 from ._schedule.adaptive import AdaptiveBackoff, Poll
@@ -87,15 +84,7 @@ class ToapisSession:
         if self._parts is not None:
             raise RuntimeError("A ToapisSession can be entered only once; make a new one")
         transport = AiohttpTransport(self._base_url, self._api_key, self._lent_http)
-        dispatcher = Dispatcher(
-            transport,
-            limits=self._limits,
-            retry=self._retry,
-            clock=asyncio.get_running_loop().time,
-            random=random.random,
-            announce=self._announce,
-        )
-        self._parts = Parts(transport, dispatcher, self._base_url)
+        self._parts = Parts(transport, self._base_url, limits=self._limits, retry=self._retry, announce=self._announce)
         self._is_open = True
         (caller, _) = traceback.extract_stack(limit=2)
         self._opened_at = f"{caller.filename}:{caller.lineno}"
@@ -114,14 +103,7 @@ class ToapisSession:
     ) -> None:
         parts = self._open()
         self._is_open = False
-        try:
-            await parts.submitter.wait_idle()
-        finally:
-            parts.unfinished.warn()
-            try:
-                await parts.downloader.close()
-            finally:
-                await parts.transport.close()
+        await parts.close()
 
     @property
     def unfinished(self) -> tuple[UnfinishedTask, ...]:
@@ -248,6 +230,20 @@ class ToapisSession:
 
         """
         return await self._open().download(task, directory, name=name, overwrite=overwrite, max_bytes=max_bytes)
+
+    async def upload_image(self, source: Path | bytes) -> str:
+        """Upload a jpeg, png, webp or gif of at most 10 MB and return its URL; this costs nothing.
+
+        `ImageRequest(images=[Path(...)])` does so by itself. The same bytes are uploaded once in a session.
+        Nothing is generated from a gif.
+
+        Raises:
+            RequestValidationError: it cannot be read, or is no such picture.
+            ApiError: a child says why the service refused it.
+            TransportError: the service could not be reached.
+
+        """
+        return await self._open().uploader.upload(source)
 
     def open_batch(
         self,

@@ -8,11 +8,13 @@ from typing import Any, Self
 
 import anyio
 
+from ._files.references import check_request_aside
+from ._files.uploads import Uploader
 from ._http.dispatch import Dispatcher
 from ._protocol.endpoints import Accepted, Rejected, build_query
 from ._protocol.lifecycle import is_end
 from ._schedule.adaptive import Poll
-from ._submission import Submission, Submitter
+from ._submission import Submission, Submitter, place_pictures
 from ._unfinished import Unfinished
 from ._watch import (
     Verdict,
@@ -32,20 +34,23 @@ from .models import GenerationTask, ImageRequest, TaskKind, TaskStatus
 class Singles:
     """The single calls of a session."""
 
-    def __init__(self, dispatcher: Dispatcher, submitter: Submitter, unfinished: Unfinished) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, submitter: Submitter, uploader: Uploader, unfinished: Unfinished
+    ) -> None:
         self._dispatcher = dispatcher
         self._submitter = submitter
+        self._uploader = uploader
         self._unfinished = unfinished
 
     async def submit(self, request: ImageRequest) -> GenerationTask:
         """See `ToapisSession.submit`."""
-        submission = self._submitter.intend(request)
+        submission = self._submitter.intend(await check_request_aside(request))
         with self._recorded(submission):
             return await self._pay(submission)
 
     async def generate(self, request: ImageRequest, poll: Poll) -> GenerationTask:
         """See `ToapisSession.generate`."""
-        submission = self._submitter.intend(request)
+        submission = self._submitter.intend(await check_request_aside(request))
         with self._recorded(submission):
             task = await self._pay(submission)
             if is_end(task):
@@ -97,6 +102,7 @@ class Singles:
                 self._unfinished.discard(submission)
 
     async def _pay(self, submission: Submission) -> GenerationTask:
+        await self._place(submission)
         error = await self._attempt(submission)
         while error is not None and self._submitter.may_pay_again(submission, error):
             error = await self._attempt(submission)
@@ -109,6 +115,13 @@ class Singles:
                 del error  # its traceback holds this frame: without the cycle, memory is freed at once
         assert submission.task is not None
         return submission.task
+
+    async def _place(self, submission: Submission) -> None:
+        try:
+            await place_pictures(submission, self._uploader)
+        except ToapisError as error:
+            submission.complete_error(error)
+            raise
 
     async def _attempt(self, submission: Submission) -> ToapisError | None:
         """Pay, and look the task up if the answer is lost; returns None once `submission.task` is there."""

@@ -250,7 +250,7 @@ class ResultExpiredError(DownloadError):
 
 
 class RequestValidationError(ToapisError, ValueError):
-    """The request is not one the service would take; nothing was sent and nothing was paid."""
+    """The request is not one the service would take, or a picture of yours cannot be used; nothing was paid."""
 
     def __init__(self, problems: Sequence[str], **handle: Any) -> None:
         super().__init__("Not sent: " + "; ".join(problems), **handle)

@@ -36,7 +36,7 @@ class RequestFinished:
 class Throttled:
     """The service refused for load: all requests of this kind pause."""
 
-    requests: Literal["submit", "query"]
+    requests: Literal["submit", "query", "upload"]
     pause: float
     """Seconds from now until the next request."""
 

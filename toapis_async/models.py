@@ -9,6 +9,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from attrs import field, frozen
@@ -34,7 +35,7 @@ class JobState(enum.StrEnum):
     """Where a request stands on its way from your program to an outcome."""
 
     QUEUED = "queued"
-    """Not sent: nothing has been paid."""
+    """Not sent: nothing has been paid. Its reference pictures may be on their way."""
     POSTING = "posting"
     """The paid request is on its way, or its answer was lost: it may have been accepted."""
     SUBMITTED = "submitted"
@@ -49,7 +50,7 @@ class JobState(enum.StrEnum):
     """Whether it was accepted, or where its result is, could not be found out."""
 
 
-def _as_urls(value: Any) -> Any:
+def _as_images(value: Any) -> Any:
     return tuple(map(_unwrapped, cast(Sequence[Any], value))) if isinstance(value, list | tuple) else value
 
 
@@ -60,8 +61,25 @@ def _unwrapped(image: Any) -> Any:
     return image["url"] if is_item else image
 
 
+def _show_images(images: Any) -> str:
+    """Keep whole pictures out of logs and tracebacks."""
+    if not isinstance(images, tuple):
+        return repr(images)
+    items: tuple[object, ...] = images  # pyright: ignore[reportUnknownVariableType]
+    return repr([f"<{len(item)} bytes>" if isinstance(item, bytes) else item for item in items])
+
+
 def _as_dict(value: Any) -> Any:
     return dict(cast(dict[Any, Any], value)) if isinstance(value, Mapping) else value
+
+
+@frozen
+class StoredImage:
+    """A reference picture of yours as a journal keeps it: what it must be, and where it was."""
+
+    sha256: str
+    path: Path | None
+    """Absolute; None for a picture that was given as bytes."""
 
 
 @frozen
@@ -78,9 +96,10 @@ class ImageRequest:
     n: int | None = field(default=None, kw_only=True)
     """Number of pictures, the service's default is 1; the Grok models take 1, 2 or 4. The price is charged
     for each picture when the request is accepted."""
-    images: Sequence[str] = field(default=(), converter=_as_urls, kw_only=True)
-    """Reference pictures for image-to-image, as http(s) URLs the service can reach; at most 5 for the Grok
-    models. Base64 and data URIs are refused by the service since 2026."""
+    images: Sequence[str | Path | bytes] = field(default=(), converter=_as_images, kw_only=True, repr=_show_images)
+    """Reference pictures for image-to-image; at most 5 for the Grok models. A `str` is always an http(s) URL that
+    the service can reach. A `Path` or `bytes` is a picture of your own (jpeg, png or webp, at most 10 MB), which is
+    uploaded before the request is paid for. Base64 and data URIs are refused by the service since 2026."""
     client_business_id: str | None = field(default=None, kw_only=True)
     """Your own id for this one attempt at paying, by which the task can be looked up. Chosen at random when
     left out; never use one twice."""

@@ -53,7 +53,8 @@ class _NotCompleted(_Ended):
 
 @frozen(kw_only=True)
 class Failed(_NotCompleted):
-    """The service said `failed`, certainly refused the request, or the request is invalid: nothing runs."""
+    """The service said `failed`, certainly refused the request or an upload for it, or the request is invalid: nothing
+    runs."""
 
     state: ClassVar = JobState.FAILED
 

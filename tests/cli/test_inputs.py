@@ -120,7 +120,7 @@ def test_all_problems_are_told_at_once_each_with_its_place() -> None:
         "p.csv, lines 2, 7: n: 3 is not one of the numbers 1, 2, 4",
         "p.csv, line 3: size: '7:7' is not one of 1:1, 2:3, 3:2, 16:9, 9:16",
         "p.csv, line 4: prompt: '' is not a text with at least one visible character",
-        "p.csv, line 5: images[0]: 'ftp://x' is not an http(s) URL (base64 and data URIs are refused by the service)",
+        "p.csv, line 5: images[0]: 'ftp://x' is not an http(s) URL",
     ]
 
 

@@ -69,6 +69,7 @@ class Arena:
     folder: Path
     requests: int = 1
     window: float = 2.0
+    image: Path | None = None
     runs: list[Run] = field(init=False, factory=list[Run])
 
     @property
@@ -78,6 +79,7 @@ class Arena:
     async def run(self, moment: Moment | None = None, *, at: str | None = None, resubmit: bool = False) -> Run:
         """Run the batch until it ends or is killed, from here at a moment or by itself at a point."""
         options = ["--requests", str(self.requests), "--window", str(self.window)]
+        options += ["--image", str(self.image)] if self.image else []
         options += ["--resubmit"] * resubmit + (["--at", at] if at else [])
         # Not beside its own folder, whose modules must not hide those of the standard library.
         command = [sys.executable, "-P", "-W", "error", str(_VICTIM), self.simulator.base_url, str(self.folder)]

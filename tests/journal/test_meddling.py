@@ -273,14 +273,15 @@ async def test_a_bad_item_takes_no_key_that_somebody_may_want(session: ToapisSes
 
 
 async def test_references_are_no_results_in_a_replay_either(session: ToapisSession, sim: Simulator, path: Path) -> None:
-    request = ImageRequest("a fox", images=["https://a.example/cat.png"])
+    reference = "https://a.example/cat.png"
+    request = ImageRequest("a fox", images=[reference])
     (first,) = await session.generate_many([request], journal=path)
     with closing(sqlite3.connect(path)) as db, db:
         snapshot = db.execute("SELECT snapshot FROM jobs").fetchone()[0]
         url = first.unwrap().images[0].url
         db.execute(
             "UPDATE jobs SET snapshot = ?",
-            (snapshot.replace(f'"{url}"', f'"{url}"}}, {{"url": "{request.images[0]}"'),),
+            (snapshot.replace(f'"{url}"', f'"{url}"}}, {{"url": "{reference}"'),),
         )
     (second,) = await session.generate_many([request], journal=path)
     assert [image.url for image in second.unwrap().images] == [url]

@@ -10,7 +10,9 @@ import argparse
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -23,7 +25,7 @@ from toapis_async.testing.submissions import FAIL_MARKER
 
 JOURNAL: Final = "jobs.db"
 PICTURES: Final = "pictures"
-POINTS: Final = ("making", "queued", "posting", "answered", "written", "ended", "told")
+POINTS: Final = ("making", "queued", "uploaded", "posting", "answered", "written", "ended", "told")
 UNLIMITED: Final = RateLimits(submit_per_second=1e4, submit_burst=1000, query_per_second=1e4, query_burst=1000)
 
 Write: TypeAlias = Callable[..., Awaitable[None]]
@@ -38,7 +40,8 @@ async def run(options: argparse.Namespace) -> None:
     folder: Path = options.folder
     retry = RetryPolicy(attempts=10, lookup_window=options.window, resubmit_unknown=options.resubmit)
     poll = Backoff(initial=0.05, factor=1.3, maximum=0.3)
-    requests = [ImageRequest(prompt=prompt) for prompt in prompts(options.requests)]
+    images = [options.image] if options.image else []
+    requests = [ImageRequest(prompt=prompt, images=images) for prompt in prompts(options.requests)]
     async with (
         ToapisSession(DEFAULT_KEY, base_url=options.base_url, limits=UNLIMITED, poll=poll, retry=retry) as session,
         session.open_batch(requests, journal=folder / JOURNAL, save_to=folder / PICTURES, max_in_flight=64) as batch,
@@ -77,6 +80,13 @@ def set_trap(point: str | None, journal: Path) -> None:
             await anyio.sleep(0.01)
         die()
 
+    async def when_uploaded(*_: object) -> None:
+        while True:
+            with closing(sqlite3.connect(journal)) as db:
+                if db.execute("SELECT count(*) FROM uploads JOIN jobs").fetchone()[0]:
+                    die()
+            await anyio.sleep(0.01)
+
     def after(write: Write) -> Write:
         async def traced(*values: Any) -> None:
             await write(*values)
@@ -87,6 +97,7 @@ def set_trap(point: str | None, journal: Path) -> None:
     traps: dict[str, tuple[object, str, Callable[..., object]]] = {
         "making": (store, "_create", die),
         "queued": (Entry, "posting", when_queued),
+        "uploaded": (Entry, "posting", when_uploaded),
         "posting": (Entry, "posting", after(Entry.posting)),
         "answered": (Entry, "accepted", die),
         "written": (Entry, "accepted", after(Entry.accepted)),
@@ -102,6 +113,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1)
     parser.add_argument("--window", type=float, default=2.0, help="seconds for which a lost answer is looked up")
     parser.add_argument("--resubmit", action="store_true", help="send again what was not found")
+    parser.add_argument("--image", type=Path, help="a reference picture of all requests")
     parser.add_argument("--at", choices=POINTS, help="where it kills itself")
     options = parser.parse_args()
     set_trap(options.at, options.folder / JOURNAL)

@@ -95,7 +95,7 @@ def test_what_the_grok_models_take_passes(model: str, size: str | None, n: int |
         ({"images": ["https://a/b.png", "https://"]}, r"images\[1\]"),
         ({"images": ["https://a/b c.png"]}, r"images\[0\]"),
         ({"images": ["http://[1/b.png"]}, r"images\[0\]"),
-        ({"images": [b"x"]}, r"images\[0\]"),
+        ({"images": [7]}, r"images\[0\]"),
         ({"client_business_id": ""}, "client_business_id"),
         ({"client_business_id": "x" * 256}, "client_business_id"),
         ({"client_business_id": "a\nb"}, "client_business_id"),

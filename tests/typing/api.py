@@ -53,6 +53,8 @@ async def single(http: aiohttp.ClientSession) -> None:
         assert_type(await session.wait("id", kind="image", poll=Backoff(deadline=timedelta(minutes=5))), GenerationTask)
         assert_type(await session.get("id"), GenerationTask)
         assert_type(await session.download(task, "out", overwrite=True), tuple[Path, ...])
+        assert_type(await session.upload_image(Path("cat.png")), str)
+        assert_type(await session.upload_image(b"..."), str)
         assert_type(session.unfinished, tuple[UnfinishedTask, ...])
         async for snapshot in session.watch("id"):
             assert_type(snapshot, GenerationTask)
@@ -71,7 +73,9 @@ async def single(http: aiohttp.ClientSession) -> None:
 
 
 def requests() -> Iterator[ImageRequest]:
-    yield ImageRequest("fox", images=["https://a/b.png"], metadata={"seed": 1}, extra={"trace_id": "x"})
+    yield ImageRequest(
+        "fox", images=["https://a/b.png", Path("cat.png"), b"..."], metadata={"seed": 1}, extra={"trace_id": "x"}
+    )
 
 
 async def pairs() -> AsyncIterator[tuple[str, ImageRequest]]:

@@ -14,6 +14,7 @@ from anyio import AsyncContextManagerMixin
 from anyio.lowlevel import checkpoint
 
 from .._files.downloads import Downloader
+from .._files.uploads import Uploader
 from .._http.dispatch import Dispatcher
 from .._journal import Journal
 from .._schedule.adaptive import Poll
@@ -56,6 +57,7 @@ class Batch(AsyncContextManagerMixin):
         requests: RequestSource,
         *,
         submitter: Submitter,
+        uploader: Uploader,
         dispatcher: Dispatcher,
         poll: Poll,
         unfinished: Unfinished,
@@ -84,6 +86,7 @@ class Batch(AsyncContextManagerMixin):
         self._stages = Stages(
             self._board,
             submitter=submitter,
+            uploader=uploader,
             dispatcher=dispatcher,
             poll=poll,
             unfinished=unfinished,
@@ -101,6 +104,9 @@ class Batch(AsyncContextManagerMixin):
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Job:
         """Queue a request and return its job; never waits and sends nothing itself. The queue has no bound.
+
+        Local reference pictures are looked at here (size and kind), and with a journal read, which takes some
+        milliseconds for each megabyte; `feed` reads in a thread.
 
         `key` names the job in its outcome; left out, it is the running number, from "0", or with a journal a
         name made of the request.
@@ -129,7 +135,7 @@ class Batch(AsyncContextManagerMixin):
         """
         check_source(requests)
         self._check_open()
-        self._stages.feed(requests, self._intake.accept)
+        self._stages.feed(requests, self._intake.take)
 
     def attach(self, task_id: str, *, key: str | None = None, kind: TaskKind = "image") -> Job:
         """Wait for a task that exists already, named by its task id or client_business_id; pays nothing.

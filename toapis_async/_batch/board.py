@@ -68,6 +68,8 @@ class Board:
         self.max_in_flight: Final = max_in_flight
         self.queue: deque[JobRecord] = deque()
         """Jobs that wait to be sent."""
+        self.unplaced: deque[JobRecord] = deque()
+        """Jobs whose local pictures are to be uploaded before they can be sent."""
         self.ready: deque[JobRecord] = deque()
         """Jobs with an outcome that the iterator has not handed out."""
         self.jobs: dict[JobRecord, None] = {}
@@ -78,6 +80,8 @@ class Board:
         """For feeders: there may be a free slot."""
         self.work = Signal()
         """For the submit stage: there may be a job to send."""
+        self.uploads = Signal()
+        """For the stage before it: there may be a job with pictures to upload."""
         self.holds = 0
         self.notes = 0
         """Jobs without pictures to save that wait for their line in the manifest."""
@@ -87,6 +91,7 @@ class Board:
         self.ended = False
         self._counts = dict.fromkeys(JobState, 0)
         self._sending = 0  # jobs that hold a slot: being sent or accepted
+        self._placing = 0  # jobs whose pictures are being uploaded
         self._pulling = 0  # slots that feeders hold for the item they wait for
 
     # -- intake
@@ -97,14 +102,16 @@ class Board:
         self._counts[job.state] += 1
 
     def enqueue(self, job: JobRecord) -> None:
-        """Let a job wait for being sent."""
-        self.queue.append(job)
+        """Let a job wait for being sent, or first for its pictures to be uploaded."""
+        self._join(job, last=True)
+        if self.closed_by is not None:
+            job.close(self.closed_by)
         self.work.notify()
 
     def requeue(self, job: JobRecord, *, last: bool = False) -> None:
         """Put a job that was not accepted back to the head of the queue, or to its end to let others try."""
         self._free_slot_of(job)
-        (self.queue.append if last else self.queue.appendleft)(job)
+        self._join(job, last=last)
         if self.closed_by is not None:
             job.close(self.closed_by)
         self.work.notify()
@@ -112,10 +119,22 @@ class Board:
 
     def take_doubtful(self) -> list[tuple[JobRecord, Submission]]:
         """Take out of the queue what was sent before and may have been accepted then."""
-        doubtful = [(job, job.submission) for job in self.queue if job.submission and job.submission.doubtful]
+        waiting = (*self.queue, *self.unplaced)
+        doubtful = [(job, job.submission) for job in waiting if job.submission and job.submission.doubtful]
         for job, _ in doubtful:
-            self.queue.remove(job)
+            self._queue_for(job).remove(job)
         return doubtful
+
+    def next_to_place(self) -> JobRecord | None:
+        """Take a job out of the queue of those with pictures to upload."""
+        if not self.unplaced:
+            return None
+        self._placing += 1
+        return self.unplaced.popleft()
+
+    def placed(self) -> None:
+        """Note that the uploads of a job that was taken out have ended, somehow."""
+        self._placing -= 1
 
     def next_to_send(self) -> JobRecord | None:
         """Take a job out of the queue if a slot is free."""
@@ -128,7 +147,7 @@ class Board:
 
     def reserve_slot(self) -> bool:
         """Hold a slot for an item that a feeder is about to pull; False if none is free."""
-        taken = len(self.queue) + self._pulling + self._sending
+        taken = len(self.queue) + len(self.unplaced) + self._placing + self._pulling + self._sending
         if taken >= self.max_in_flight or len(self.ready) + self.notes >= self.max_in_flight:
             return False
         self._pulling += 1
@@ -143,9 +162,18 @@ class Board:
         """Send nothing more: what is queued stays queued, what runs is delivered, then `error` is raised."""
         if self.closed_by is None:
             self.closed_by = error
-            for job in self.queue:
+            for job in (*self.queue, *self.unplaced):
                 job.close(error)
             self.news.notify()
+
+    def _join(self, job: JobRecord, *, last: bool) -> None:
+        queue = self._queue_for(job)
+        (queue.append if last else queue.appendleft)(job)
+        if queue is self.unplaced:
+            self.uploads.notify()
+
+    def _queue_for(self, job: JobRecord) -> deque[JobRecord]:
+        return self.unplaced if job.submission and job.submission.pictures else self.queue
 
     # -- progress
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
+from anyio import to_thread
+
+from .._files.references import Checked, check_request, has_local_images
 from .._http.dispatch import Dispatcher
 from .._journal import Entry, Journal, Row, describe, is_storable
-from .._protocol.profiles import validate
 from .._schedule.adaptive import Poll
 from .._submission import Submission, Submitter, new_client_business_id
 from .._watch import watch_id, watch_submission, without_references
@@ -45,20 +49,21 @@ class Intake:
         self._keys = Keys()
         self._arrived = 0
 
-    def submit(self, request: ImageRequest, key: str | None) -> JobRecord:
-        """See `Batch.submit`."""
+    def submit(self, request: ImageRequest, key: str | None, checked: Checked | None = None) -> JobRecord:
+        """See `Batch.submit`; `checked` is the request if it was checked before."""
         self._keys.check(key)
+        checked = checked or self._check(request, key)
         if self.journal is None:
-            submission = self._submitter.intend(request)
+            submission = self._submitter.intend(checked)
             return self._add_new(self._keys.next_free() if key is None else key, submission)
-        digest, text = describe(validate(request))
+        digest, text = describe(checked)
         name = self._keys.next_free_of(digest[:16]) if key is None else key
         if not is_storable(name):
             raise RequestValidationError([f"key: {name!r} cannot be stored in a journal (NUL or half a character)"])
         row = self.journal.find(name)
         if row is None:
             self._check_own_id(self.journal, request)
-            submission = self._submitter.intend_checked(request)
+            submission = self._submitter.intend(checked)
             submission.entry = Entry.make(
                 self.journal, name, submission.client_business_id, request=text, digest=digest
             )
@@ -68,13 +73,33 @@ class Intake:
                 f"key: {name!r} belongs to another request in {self.journal.path}, a changed request needs its own"
             )
             raise RequestValidationError([problem])
-        return self._resume(self.journal, row, request)
+        return self._resume(self.journal, row, checked)
 
-    def accept(self, item: Any) -> None:
+    async def take(self, item: Any) -> None:
         """Make a job of what a source gave; what cannot be sent becomes a `Failed` outcome."""
         key, request = split_item(item)
+        checked = None
         try:
-            self.submit(request, key)
+            if has_local_images(request):
+                check = partial(check_request, request, hashed=self.journal is not None)
+                with suppress(RequestValidationError):  # a journal may know a picture that is gone
+                    checked = await to_thread.run_sync(check)
+        finally:  # also when cancelled: nobody else has the item
+            self._accept(key, request, checked)
+
+    def _check(self, request: ImageRequest, key: str | None) -> Checked:
+        try:
+            return check_request(request, hashed=self.journal is not None)
+        except RequestValidationError:
+            known = self.journal is not None and key is not None and is_storable(key) and has_local_images(request)
+            row = self.journal.find(key) if self.journal and key and known else None
+            if row is None:
+                raise
+            return check_request(request, hashed=True, stored=row.request.images)
+
+    def _accept(self, key: Any, request: Any, checked: Checked | None) -> None:
+        try:
+            self.submit(request, key, checked)
         except RequestValidationError as error:
             free = self._keys.next_free_of(key) if isinstance(key, str) else self._keys.next_free()
             job = self._make(free)
@@ -120,13 +145,16 @@ class Intake:
 
     # -- jobs of an earlier run
 
-    def _resume(self, journal: Journal, row: Row, request: ImageRequest) -> JobRecord:
+    def _resume(self, journal: Journal, row: Row, checked: Checked) -> JobRecord:
         if row.state == "failed" and self._retry_failed:
-            return self._pay_anew(journal, row, request)
-        submission = self._submitter.restore(request, row.client_business_id)
+            return self._pay_anew(journal, row, checked)
+        submission = self._submitter.restore(checked, row.client_business_id)
         submission.entry = Entry(journal, row.key, row.client_business_id, row.earlier_ids)
+        for picture in checked.pictures:
+            submission.references += journal.uploads.urls_of(picture.sha256)
         if row.task is not None:
-            submission.accept(without_references(row.task, request), self._dispatcher.clock(), is_fresh=False)
+            task = without_references(row.task, submission.references)
+            submission.accept(task, self._dispatcher.clock(), is_fresh=False)
         elif row.state in {"posting", "unresolved"}:
             submission.move(JobState.POSTING)
         if row.state in {"completed", "failed"}:
@@ -147,13 +175,14 @@ class Intake:
         self._stages.deliver(job, outcome_of(job, verdict, refused=row.task is None, replayed=True))
         return job
 
-    def _pay_anew(self, journal: Journal, row: Row, request: ImageRequest) -> JobRecord:
+    def _pay_anew(self, journal: Journal, row: Row, checked: Checked) -> JobRecord:
+        request = checked.request
         used = (*row.earlier_ids, row.client_business_id)
         if request.client_business_id is None or request.client_business_id in used:
-            submission = self._submitter.restore(request, new_client_business_id())
+            submission = self._submitter.restore(checked, new_client_business_id())
         else:
             self._check_own_id(journal, request)
-            submission = self._submitter.intend(request)
+            submission = self._submitter.intend(checked)
         submission.entry = Entry(journal, row.key, submission.client_business_id, used)
         submission.entry.note("queued")
         return self._add_new(row.key, submission)

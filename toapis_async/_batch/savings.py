@@ -106,7 +106,7 @@ class Savings:
 
         async def ask() -> GenerationTask:
             fresh = await self._downloader.get(task.id, task.kind)
-            return without_references(fresh, outcome.request) if outcome.request else fresh
+            return without_references(fresh, job.submission.references) if job.submission else fresh
 
         try:
             files = await self._downloader.save(task, self._directory, names, ask=ask, is_known=is_known)

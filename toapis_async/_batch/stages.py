@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sized
 from typing import Any, Final
 
 import anyio
 from anyio.abc import TaskGroup
 
+from .._files.uploads import Uploader
 from .._http.dispatch import Dispatcher
 from .._protocol.endpoints import Accepted, Refused, Rejected
 from .._protocol.failures import closes_intake
@@ -28,6 +29,7 @@ from ..outcomes import Outcome
 from .board import Board, Signal
 from .items import SyncSource, close_source
 from .job import JobRecord, note_end, outcome_of
+from .placing import PLACERS, Placing
 from .savings import Savings
 
 _KILLED: Final = "a worker of the batch was cancelled from outside"
@@ -44,6 +46,7 @@ class Stages:
         board: Board,
         *,
         submitter: Submitter,
+        uploader: Uploader,
         dispatcher: Dispatcher,
         poll: Poll,
         unfinished: Unfinished,
@@ -52,6 +55,7 @@ class Stages:
         self._board = board
         self._savings = savings
         self._submitter = submitter
+        self._placing = Placing(board, uploader, self._after_placing)
         self._unfinished = unfinished
         self._dispatcher = dispatcher
         self._poll = poll
@@ -95,14 +99,14 @@ class Stages:
         if self._savings:
             self._savings.abandon()
 
-    def feed(self, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]) -> None:
-        """Start pulling items; `accept` makes each a job, in the step in which it was pulled.
+    def feed(self, source: Iterable[Any] | AsyncIterable[Any], take: Callable[[Any], Awaitable[None]]) -> None:
+        """Start pulling items; `take` makes each a job, even if it is cancelled: what was pulled is not lost.
 
         The caller has checked `stopping`: a group that is being left no longer cancels a new task.
         """
         token = object()
         self._board.sources[token] = len(source) if isinstance(source, Sized) else None
-        self._intake.start_soon(self._pull_all, token, source, accept)
+        self._intake.start_soon(self._pull_all, token, source, take)
 
     def stop_intake(self) -> None:
         """Pull and send nothing more; requests on their way are finished under their shield."""
@@ -133,12 +137,14 @@ class Stages:
         async with anyio.create_task_group() as self._intake:
             for _ in range(_SENDERS):
                 self._intake.start_soon(self._send_forever)
+            for _ in range(PLACERS):
+                self._intake.start_soon(self._placing.place_forever)
             taking.set()
         if not self._stopping:
             self.close_intake(RuntimeError(_KILLED))
 
     async def _pull_all(
-        self, token: object, source: Iterable[Any] | AsyncIterable[Any], accept: Callable[[Any], None]
+        self, token: object, source: Iterable[Any] | AsyncIterable[Any], take: Callable[[Any], Awaitable[None]]
     ) -> None:
         board = self._board
         iterator: AsyncIterator[Any] | None = None
@@ -148,8 +154,7 @@ class Stages:
                 while not board.reserve_slot():
                     await board.room.wait()
                 try:
-                    item = await anext(iterator)
-                    accept(item)
+                    await take(await anext(iterator))
                 except StopAsyncIteration:
                     break
                 finally:
@@ -167,6 +172,14 @@ class Stages:
             board.news.notify()
             await close_source(iterator)
 
+    def _after_placing(self, job: JobRecord, submission: Submission, error: ToapisError | None) -> None:
+        if error is not None:
+            self._rejected(job, submission, Rejected(error=error))
+        elif submission.doubtful and (self._stopping or submission.pictures):  # nobody would send it again
+            self.watch(job, watch_submission(submission, poll=self._poll, dispatcher=self._dispatcher))
+        else:
+            self._board.requeue(job, last=not submission.pictures)
+
     async def _send_forever(self) -> None:
         while True:  # without a name for the job: an idle worker shall not keep its last one
             await self._send(await self._next_to_send())
@@ -182,8 +195,7 @@ class Stages:
         assert submission is not None
         try:
             await self._submitter.pay(submission, give_way=True)
-        finally:
-            # Also when cancelled: the record, not the return, says what was paid for.
+        finally:  # also when cancelled: the record, not the return, says what was paid for
             self._after_paying(job, submission)
 
     def _after_paying(self, job: JobRecord, submission: Submission) -> None:

@@ -1,1 +1,1 @@
-"""Pictures on disk."""
+"""Pictures on disk, on their way up and down."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Literal
 
 import anyio
 from attrs import define
@@ -16,6 +16,7 @@ from attrs import define
 from .._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, Seen, interpret_query
 from .._protocol.failures import spent_budget
 from .._protocol.messages import HttpRequest, HttpResponse
+from .._protocol.uploads import Uploaded, UploadReply
 from .._schedule.adaptive import LifeTables
 from .._schedule.backoff import RetryPolicy
 from .._schedule.pacer import Pacer, RateLimits
@@ -34,7 +35,8 @@ class Gate:
     A cancelled waiter leaves the queue without having used a slot.
     """
 
-    def __init__(self, pacer: Pacer, clock: Callable[[], float]) -> None:
+    def __init__(self, kind: Literal["submit", "query", "upload"], pacer: Pacer, clock: Callable[[], float]) -> None:
+        self.kind: Final = kind
         self.pacer = pacer
         self.accepted_at = float("-inf")
         """When the service last took a request; for paid requests only."""
@@ -89,10 +91,12 @@ class Dispatcher:
         self.random = random
         self.retry = retry
         self.announce = announce
-        self.submits = Gate(Pacer(limits.submit_per_second, limits.submit_burst), clock)
+        self.submits = Gate("submit", Pacer(limits.submit_per_second, limits.submit_burst), clock)
+        self.queries = Gate("query", Pacer(limits.query_per_second, limits.query_burst), clock)
+        # No limit on uploads is documented: this one only slows them down when the service asks for it.
+        self.uploads = Gate("upload", Pacer(limits.query_per_second, limits.query_burst), clock)
         self.tables = LifeTables()
         """How long tasks take, learned by all waits of the session."""
-        self.queries = Gate(Pacer(limits.query_per_second, limits.query_burst), clock)
         self._transport = transport
 
     async def query(
@@ -151,6 +155,31 @@ class Dispatcher:
                     self.submits.pacer.answered()
                 return reply
 
+    async def upload(self, attempt: Callable[[], Awaitable[UploadReply]]) -> str:
+        """Upload a file, as often as it takes, and return its URL.
+
+        Raises:
+            ToapisError: it was refused, or the attempts are used up.
+
+        """
+        attempts = Attempts()
+        while True:
+            sent_at = await self.uploads.enter()
+            reply = await attempt()
+            if isinstance(reply, Refused):
+                self._throttled(self.uploads, sent_at, reply.error)
+                if self._refused_too_long(attempts, sent_at, give_way=False):
+                    raise reply.error
+                continue
+            self.uploads.pacer.answered()
+            if isinstance(reply, Uploaded):
+                return reply.url
+            attempts.failures += 1
+            is_closed = isinstance(reply.error, TransportError) and reply.error.closed
+            if isinstance(reply, Rejected) or is_closed or attempts.failures >= self.retry.attempts:
+                raise reply.error
+            await anyio.sleep(self.retry.backoff.wait(attempts.failures - 1, self.random))
+
     async def exchange(self, request: HttpRequest, *, timeout: float) -> HttpResponse:
         """Send one request without pacing, tell the observers, and heed what the answer says of the user's budget.
 
@@ -207,4 +236,4 @@ class Dispatcher:
         until = gate.pacer.throttled(now, sent_at=sent_at, retry_after=error.retry_after, jitter=self.random())
         if self.announce:
             pause = max(0.0, until - now)
-            self.announce(Throttled(requests="submit" if gate is self.submits else "query", pause=pause))
+            self.announce(Throttled(requests=gate.kind, pause=pause))

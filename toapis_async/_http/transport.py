@@ -166,11 +166,14 @@ class AiohttpTransport:
 
     async def _exchange(self, request: HttpRequest, once: _Once) -> HttpResponse:
         url = self._url(self._base_url + request.path, encoded=True)
+        headers = self._headers
+        if stream := request.stream:
+            headers = {**headers, "Content-Type": stream.content_type, "Content-Length": str(stream.length)}
         async with self._http.request(
             request.method,
             url,
-            data=request.body,
-            headers=self._headers,
+            data=stream.pieces if stream else request.body,
+            headers=headers,
             timeout=self._timeout,
             allow_redirects=False,
             raise_for_status=False,

@@ -11,6 +11,7 @@ from ..models import GenerationTask
 from .journal import Journal
 from .rows import RowState, error_to_text, task_to_text
 from .store import Change
+from .uploads import Uploads
 
 
 class Entry:
@@ -48,6 +49,11 @@ class Entry:
         """
         # The id is enough to go on with, and a snapshot that is not the end is worth nothing later.
         await self._journal.write_durably(self._change("submitted", task, is_whole=is_end(task)))
+
+    @property
+    def uploads(self) -> Uploads:
+        """Which pictures have a URL."""
+        return self._journal.uploads
 
     def note(self, state: RowState, task: GenerationTask | None = None, error: ToapisError | None = None) -> None:
         """Record where the job stands, in order but not at once."""

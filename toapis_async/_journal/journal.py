@@ -21,20 +21,12 @@ import anyio
 
 from .._schedule.adaptive import LifeTables
 from ..errors import JournalError
+from .errors import journal_errors
 from .files import Files
 from .lock import only_writer
 from .rows import Row
-from .store import (
-    Change,
-    apply,
-    find_key_of,
-    find_row,
-    journal_errors,
-    open_to_read,
-    open_to_write,
-    read_tables,
-    write_tables,
-)
+from .store import Change, apply, find_key_of, find_row, open_to_read, open_to_write, read_tables, write_tables
+from .uploads import Upload, Uploads
 
 _logger = logging.getLogger("toapis_async")
 
@@ -43,7 +35,7 @@ _LARGEST_GROUP: Final = 1000
 _LOOK_SECONDS: Final = 1.0  # between two looks at whether the event loop is still there
 _CLOSE_SECONDS: Final = 30.0  # for the last commit, on a disk that is slow
 _Done: TypeAlias = asyncio.Future[JournalError | None]
-_Write: TypeAlias = tuple[Change, _Done | None]
+_Write: TypeAlias = tuple[Change | Upload, _Done | None]
 
 
 class Journal:
@@ -68,6 +60,7 @@ class Journal:
         self._closed: _Done = self._loop.create_future()
         self._failure: JournalError | None = None
         self._reader: sqlite3.Connection | None = None
+        self.uploads: Final = Uploads(path, lambda: self._reader, self.write)
         # A daemon: a program that dies does not wait for it, and a commit is whole or not there.
         self._thread = threading.Thread(target=self._run, name=f"journal {path.name}", daemon=True)
 
@@ -112,7 +105,7 @@ class Journal:
         """
         return find_key_of(self._reader, self.path, client_business_id) if self._reader else None
 
-    def write(self, change: Change, done: _Done | None = None) -> None:
+    def write(self, change: Change | Upload, done: _Done | None = None) -> None:
         """Write in order, without waiting for it."""
         self._gathered.append((change, done))
         self._is_urgent = self._is_urgent or done is not None or len(self._gathered) >= _LARGEST_GROUP

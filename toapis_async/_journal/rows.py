@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Final, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
 
 from attrs import fields, frozen
 
 from .. import errors
+from .._files.references import Checked, check_request
 from .._protocol.codec import decode_inline_result, decode_task
 from ..errors import ApiError, GenerationFailed, ToapisError
-from ..models import GenerationTask, ImageRequest, TaskStatus
+from ..models import GenerationTask, ImageRequest, StoredImage, TaskStatus
 
 RowState: TypeAlias = Literal["queued", "posting", "submitted", "completed", "failed", "unresolved"]
 STATES: Final[tuple[RowState, ...]] = ("queued", "posting", "submitted", "completed", "failed", "unresolved")
@@ -42,26 +44,54 @@ class Row:
     """UTC, by the clock of the machine that wrote it."""
 
 
-def describe(request: ImageRequest) -> tuple[str, str]:
+def describe(checked: Checked) -> tuple[str, str]:
     """Return the digest of a request, and the request as JSON.
 
     The digest is 32 hexadecimal digits that stand for what is asked for, in every version of this package. The
     `client_business_id` is not part of it: it names an attempt at paying, not a picture. Fields that were left
-    out are not part of it either, so that fields added later change nothing.
+    out are not part of it either, so that fields added later change nothing. A local picture is part of it by its
+    content, wherever it lies.
     """
-    asked = {name: value for name in _NAMES if (value := getattr(request, name)) not in (None, (), {})}
+    request = checked.request
+    asked: dict[str, Any] = {name: value for name in _NAMES if (value := getattr(request, name)) not in (None, (), {})}
+    if checked.pictures:
+        asked["images"] = _stored_images(checked)
     if request.metadata or request.extra:
         # Through JSON once, so that what is equal when it is sent is equal here: 1 and "1" as names of a member.
         asked = json.loads(json.dumps(asked))
     text = content = _canonical(asked)
-    if asked.pop("client_business_id", None) is not None:
+    if checked.pictures or request.client_business_id is not None:
+        asked.pop("client_business_id", None)
+        for image in asked.get("images", ()) if checked.pictures else ():
+            if isinstance(image, dict):
+                image.pop("path", None)  # pyright: ignore[reportUnknownMemberType]
         content = _canonical(asked)
     return blake2b(f"{_DIGEST_FORM}:{content}".encode(), digest_size=16).hexdigest(), text
 
 
+def _stored_images(checked: Checked) -> list[str | dict[str, str]]:
+    """Return the images of a request without the bytes of its local pictures."""
+    pictures = iter(checked.pictures)
+    found: list[str | dict[str, str]] = []
+    for image in checked.request.images:
+        if isinstance(image, str):
+            found.append(image)
+            continue
+        picture = next(pictures)
+        assert picture.sha256 is not None
+        path = {"path": str(picture.content)} if isinstance(picture.content, Path) else {}
+        found.append({"sha256": picture.sha256, **path})
+    return found
+
+
 def digest_of(request: ImageRequest) -> str:
-    """Return the digest of a request, see `describe`."""
-    return describe(request)[0]
+    """Return the digest of a request, see `describe`; reads its local pictures.
+
+    Raises:
+        RequestValidationError: the request is not valid.
+
+    """
+    return describe(check_request(request, hashed=True))[0]
 
 
 def is_storable(key: str) -> bool:
@@ -75,7 +105,14 @@ def is_storable(key: str) -> bool:
 
 def request_from_text(text: str) -> ImageRequest:
     """Read a request that was written as JSON."""
-    return ImageRequest(**json.loads(text))
+    fields = json.loads(text)
+    fields["images"] = [
+        image
+        if isinstance(image, str)
+        else StoredImage(image["sha256"], Path(image["path"]) if "path" in image else None)
+        for image in fields.get("images", ())
+    ]
+    return ImageRequest(**fields)
 
 
 def task_to_text(task: GenerationTask) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,9 @@ from attrs import frozen
 
 from ..errors import JournalError
 from ..models import GenerationTask, TaskStatus
+from .errors import journal_errors
 from .rows import STATES, Row, RowState, error_from_text, request_from_text, task_from_text, time_of
+from .uploads import UPLOADS_SCHEMA, Upload, add_uploads
 
 _APPLICATION: Final = 0x746F6170  # "toap", by which `file` and we tell a journal from other databases
 _VERSION: Final = 1
@@ -39,7 +41,7 @@ CREATE TABLE jobs (
     CHECK (state <> 'failed' OR error IS NOT NULL OR snapshot IS NOT NULL)
 );
 CREATE INDEX jobs_by_client_business_id ON jobs (client_business_id);
-PRAGMA application_id = {_APPLICATION};
+{UPLOADS_SCHEMA}PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
 # A group of changes is one statement: several would hand the interpreter back and forth between the threads for
@@ -83,19 +85,6 @@ class Change(NamedTuple):
     task_id: str | None = None
     snapshot: str | None = None
     error: str | None = None
-
-
-@contextmanager
-def journal_errors(path: Path) -> Generator[None]:
-    """Turn what SQLite and the file system say into `JournalError`."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise JournalError(f"cannot be used: {error}", path=path) from error
-    except OSError as error:
-        raise JournalError(f"cannot be used: {error.strerror or error}", path=path) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise JournalError(f"holds what cannot be read ({type(error).__name__}: {error})", path=path) from error
 
 
 def open_to_write(path: Path, base_url: str) -> sqlite3.Connection:
@@ -149,15 +138,21 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         return db
 
 
-def apply(db: sqlite3.Connection, changes: list[Change]) -> None:
+def apply(db: sqlite3.Connection, changes: Sequence[Change | Upload]) -> None:
     """Put changes on disk, all or none. Of several changes of one row, only the last state is written."""
+    uploads = [change for change in changes if isinstance(change, Upload)]
+    if uploads:  # on disk before the rows that use them, and worth something alone
+        add_uploads(db, uploads)
     rows: dict[str, Change] = {}
     for change in changes:
+        if isinstance(change, Upload):
+            continue
         earlier = rows.get(change.key)
         if earlier and earlier.request is not None:
             change = change._replace(request=earlier.request, digest=earlier.digest)  # noqa: PLW2901 - still new
         rows[change.key] = change
-    db.execute(_APPLY, (json.dumps([*rows.values()]),))  # one statement, so one transaction
+    if rows:
+        db.execute(_APPLY, (json.dumps([*rows.values()]),))  # one statement, so one transaction
 
 
 def read_tables(db: sqlite3.Connection) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeAlias
 
@@ -63,11 +64,11 @@ class Seen:
 
 
 def build_submit(request: ImageRequest, client_business_id: str) -> HttpRequest:
-    """Build the paid request. Fields that were left out are not sent."""
+    """Build the paid request. Fields that were left out are not sent; local pictures come with `with_images`."""
     optional: dict[str, Any] = {
         "size": request.size,
         "n": request.n,
-        "image_urls": list(request.images) or None,
+        "image_urls": [image for image in request.images if isinstance(image, str)] or None,
         "callback_url": request.callback_url,
         "metadata": dict(request.metadata) or None,
     }
@@ -79,6 +80,13 @@ def build_submit(request: ImageRequest, client_business_id: str) -> HttpRequest:
         **{name: value for name, value in optional.items() if value is not None},
     }
     return HttpRequest(method="POST", path=_PATHS["image"], body=json.dumps(body, allow_nan=False).encode("ascii"))
+
+
+def with_images(wire: HttpRequest, urls: Sequence[str]) -> HttpRequest:
+    """Return a paid request with all its reference pictures, now that they have URLs."""
+    assert wire.body is not None
+    body = {**json.loads(wire.body), "image_urls": list(urls)}
+    return HttpRequest(method=wire.method, path=wire.path, body=json.dumps(body, allow_nan=False).encode("ascii"))
 
 
 def build_query(kind: TaskKind, task_id: str) -> HttpRequest:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 
 from attrs import field, frozen
+
+
+@frozen(kw_only=True, eq=False)
+class StreamedBody:
+    """A body that is read while it is sent, once."""
+
+    content_type: str
+    length: int
+    """Bytes."""
+    pieces: AsyncIterable[bytes]
 
 
 @frozen(kw_only=True)
@@ -15,6 +25,8 @@ class HttpRequest:
     path: str
     body: bytes | None = None
     """JSON."""
+    stream: StreamedBody | None = None
+    """A body of another kind, instead."""
 
 
 @frozen(kw_only=True)

@@ -6,14 +6,15 @@ Only what the service certainly refuses is refused here. An unknown model passes
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from ..errors import RequestValidationError
-from ..models import ImageRequest
+from ..models import ImageRequest, StoredImage
 
 _OWN_FIELDS: Final = frozenset({
     "model",
@@ -46,8 +47,8 @@ _GROK: Final = Profile(
 PROFILES: Final[Mapping[str, Profile]] = {"grok-4-1-image": _GROK, "grok-4-2-image": _GROK}
 
 
-def validate(request: Any) -> ImageRequest:
-    """Return the request if the service may take it.
+def validate(request: Any, image_problems: Sequence[str] = ()) -> ImageRequest:
+    """Return the request if the service may take it; `image_problems` are those of its local pictures.
 
     Raises:
         RequestValidationError: with every problem found, each naming field, value and what is allowed.
@@ -60,6 +61,7 @@ def validate(request: Any) -> ImageRequest:
         *_model(request),
         *_size_and_count(request),
         *_images(request),
+        *image_problems,
         *_client_business_id(request.client_business_id),
         *_callback(request.callback_url),
         *_free_fields(request),
@@ -118,19 +120,30 @@ def _size_and_count(request: ImageRequest) -> list[str]:
 def _images(request: ImageRequest) -> list[str]:
     images: Any = request.images
     if not isinstance(images, tuple):
-        return [f"images: {_show(images)} is not a list of URLs"]
+        return [f"images: {_show(images)} is not a list of URLs, paths or bytes"]
     profile = _profile(request)
     problems = [
-        f"images[{index}]: {_show(image)} is not an http(s) URL (base64 and data URIs are refused by the service)"
+        f"images[{index}]: {_no_image(image)}"
         for index, image in enumerate(images)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        if not _is_http_url(image)
+        if not isinstance(image, Path | bytes | StoredImage) and not is_http_url(image)
     ]
     if profile and len(images) > profile.references:  # pyright: ignore[reportUnknownArgumentType]
         problems.append(f"images: {len(images)} given, {request.model} takes at most {profile.references}")  # pyright: ignore[reportUnknownArgumentType]
     return problems
 
 
-def _is_http_url(value: Any, schemes: tuple[str, ...] = ("http", "https")) -> bool:
+def _no_image(value: Any) -> str:
+    if not isinstance(value, str):
+        return f"{_show(value)} is not an http(s) URL, a Path or bytes"
+    if value.lower().startswith("data:"):
+        return f"{_show(value)} is not an http(s) URL (the service refuses data URIs and base64; give the bytes)"
+    if "://" in value:
+        return f"{_show(value)} is not an http(s) URL"
+    return f"{_show(value)} is not an http(s) URL (a local file is given as a Path, a picture in memory as bytes)"
+
+
+def is_http_url(value: Any, schemes: tuple[str, ...] = ("http", "https")) -> bool:
+    """Whether a value is a URL with a host."""
     if not isinstance(value, str) or any(character <= " " for character in value):
         return False
     try:
@@ -151,7 +164,7 @@ def _client_business_id(value: Any) -> list[str]:
 
 
 def _callback(value: Any) -> list[str]:
-    if value is None or _is_http_url(value, ("https",)):
+    if value is None or is_http_url(value, ("https",)):
         return []
     return [f"callback_url: {_show(value)} is not an https URL"]
 

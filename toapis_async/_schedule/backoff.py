@@ -143,8 +143,8 @@ class RetryPolicy:
     """What the paid step does when a request certainly was not accepted, and when that is not certain."""
 
     attempts: int = field(default=5, validator=[instance_of(int), at_least(1)])
-    """How often a request that never left this machine is tried; with `resubmit_unknown` also how often a lost
-    one is sent. Throttling does not use up attempts."""
+    """How often a request that never left this machine is tried, and an upload that fails; with `resubmit_unknown`
+    also how often a lost request is sent. Throttling does not use up attempts."""
     backoff: Backoff = field(factory=lambda: Backoff(initial=0.5, factor=2.0, maximum=30.0))
     """Waits between attempts; its deadline is not used."""
     lookup_window: float = field(default=60.0, converter=to_seconds, validator=at_least(0, exclusive=True))

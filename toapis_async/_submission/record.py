@@ -7,15 +7,16 @@ the answer is read, so that a cancelled caller can lose the answer but never the
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
+from .._files.references import Checked
 from .._http.dispatch import Attempts
 from .._journal import Entry
-from .._protocol.endpoints import Reply, build_submit
+from .._protocol.endpoints import Reply, build_submit, with_images
 from .._protocol.messages import HttpRequest
 from ..errors import SubmissionUnknown, ToapisError
-from ..models import GenerationTask, ImageRequest, JobState, UnfinishedTask
+from ..models import GenerationTask, JobState, UnfinishedTask
 
 
 def new_client_business_id() -> str:
@@ -33,14 +34,18 @@ class Submission:
 
     __slots__ = (
         "accepted_at", "attempts", "claims_id", "client_business_id", "doubtful", "entry", "is_fresh", "on_change",
-        "reply", "request", "resubmissions", "state", "task", "wire",
+        "pictures", "references", "reply", "request", "resubmissions", "state", "task", "wire",
     )  # fmt: skip
 
-    def __init__(self, request: ImageRequest, client_business_id: str) -> None:
-        self.request = request
+    def __init__(self, checked: Checked, client_business_id: str) -> None:
+        self.request = request = checked.request
         self.client_business_id = client_business_id
         self.wire: HttpRequest | None = build_submit(request, self.client_business_id)
         """What is sent; fixed here, whatever becomes of the parts of the request. None once it is accepted."""
+        self.pictures = checked.pictures
+        """Local reference pictures that have no URL yet: until they have, nothing can be sent."""
+        self.references = tuple(image for image in request.images if isinstance(image, str))
+        """URLs of the reference pictures, as far as they are known. An answer may repeat them."""
         self.claims_id = request.client_business_id == client_business_id
         """Whether it keeps others from using its id."""
         self.attempts = Attempts()
@@ -75,6 +80,14 @@ class Submission:
         self.state = state
         if self.on_change:
             self.on_change(state)
+
+    def place(self, urls: Mapping[str, str]) -> None:
+        """Take the URLs of the local pictures, by their labels: the request can be sent."""
+        assert self.wire is not None
+        local = (urls[picture.label] for picture in self.pictures)
+        self.references = tuple(image if isinstance(image, str) else next(local) for image in self.request.images)
+        self.wire = with_images(self.wire, self.references)
+        self.pictures = ()
 
     def turn_back(self) -> None:
         """Record that the last attempt was certainly not accepted."""

@@ -9,14 +9,14 @@ import anyio
 from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from .._files.references import Checked
 from .._http.dispatch import Dispatcher
 from .._journal import Entry
 from .._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Reply, interpret_submit
 from .._protocol.messages import HttpRequest
-from .._protocol.profiles import validate
 from ..errors import DecodeError, JournalError, RequestValidationError, SubmissionUnknown, ToapisError, TransportError
 from ..instrumentation import SubmissionAmbiguous, TaskAccepted
-from ..models import GenerationTask, ImageRequest, JobState
+from ..models import GenerationTask, JobState
 from .record import Submission, new_client_business_id, short_digest
 
 _logger = logging.getLogger("toapis_async")
@@ -49,24 +49,15 @@ class Submitter:
         self._idle = anyio.Event()
         self._claimed: set[bytes] = set()
 
-    def intend(self, request: ImageRequest) -> Submission:
-        """Check a request and make the record of paying for it; nothing is sent.
+    def intend(self, checked: Checked) -> Submission:
+        """Make the record of paying for a request; nothing is sent.
 
         Raises:
-            RequestValidationError: the request cannot be taken, or its client_business_id was used before in
-                this session: a look-up could not tell the two tasks apart.
+            RequestValidationError: its client_business_id was used before in this session: a look-up could not
+                tell the two tasks apart.
 
         """
-        return self.intend_checked(validate(request))
-
-    def intend_checked(self, request: ImageRequest) -> Submission:
-        """Make the record for a request that `validate` has let through.
-
-        Raises:
-            RequestValidationError: its client_business_id was used before.
-
-        """
-        own_id = request.client_business_id
+        own_id = checked.request.client_business_id
         if own_id is not None and short_digest(own_id) in self._claimed:
             raise RequestValidationError([
                 f"client_business_id: {own_id!r} was used before, each attempt needs its own"
@@ -78,11 +69,11 @@ class Submitter:
                 own_id,
                 _SAFE_ID_LENGTH,
             )
-        return self.restore(request, own_id or new_client_business_id())
+        return self.restore(checked, own_id or new_client_business_id())
 
-    def restore(self, request: ImageRequest, client_business_id: str) -> Submission:
-        """Make the record of a request that was checked before, in an earlier run for instance."""
-        submission = Submission(request, client_business_id)
+    def restore(self, checked: Checked, client_business_id: str) -> Submission:
+        """Make the record of a request whose id was chosen before, in an earlier run for instance."""
+        submission = Submission(checked, client_business_id)
         if submission.claims_id:
             self._claimed.add(short_digest(client_business_id))
         return submission
@@ -115,6 +106,7 @@ class Submitter:
         """
         wire = submission.wire
         assert wire is not None
+        assert not submission.pictures
 
         async def attempt() -> Reply | TransportError:
             return await self._attempt(submission, wire)

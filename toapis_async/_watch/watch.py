@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
 from attrs import evolve
@@ -23,7 +23,7 @@ from ..errors import (
     ToapisError,
     TransportError,
 )
-from ..models import GenerationTask, ImageRequest, TaskKind
+from ..models import GenerationTask, TaskKind
 
 _VISIBLE_WITHIN: Final = 30.0  # seconds after acceptance for which "no such task" means "not visible yet"
 _DELIVERABLE_WITHIN: Final = 60.0  # seconds for which a completed task may have no URL yet
@@ -150,7 +150,7 @@ class Watch:
         if self._submission is not None:
             if names_another(task, self._submission.client_business_id):
                 return self._not_seen(DecodeError([ABOUT_ANOTHER]), now)
-            task = without_references(task, self._submission.request)
+            task = without_references(task, self._submission.references)
         if self.last is None:
             self._get_to_know(answer)
         self.last = task
@@ -199,8 +199,8 @@ class Watch:
         return error if lasting and self.origin is not Origin.LOST else None
 
 
-def without_references(task: GenerationTask, request: ImageRequest) -> GenerationTask:
+def without_references(task: GenerationTask, references: Collection[str]) -> GenerationTask:
     """Take the request's own reference pictures out of the results: an answer may repeat the request."""
-    if not request.images or not task.images:
+    if not references or not task.images:
         return task
-    return evolve(task, images=tuple(image for image in task.images if image.url not in request.images))
+    return evolve(task, images=tuple(image for image in task.images if image.url not in references))

@@ -116,9 +116,13 @@ def generate(
 
     - `.txt` and `-`: one prompt a line; blank lines are skipped.
     - `.csv` and `.tsv`: the first row names the columns. `prompt` is needed; `key`, `model`, `size`, `n` and `image`
-      (URLs separated by spaces) are optional; other columns are ignored. In `.tsv` a quote is an ordinary character.
+      (files and URLs separated by spaces; a file with a space in its name stands alone) are optional; other columns
+      are ignored. In `.tsv` a quote is an ordinary character.
     - `.jsonl`: each line a string (the prompt) or an object with `prompt` and, if you like, `key`, `model`, `size`,
       `n`, `images`, `metadata`, `extra`, `client_business_id`, `callback_url`.
+
+    Reference pictures are files (jpeg, png or webp, at most 10 MB; relative names are looked for in the current
+    folder), each uploaded once, or URLs that the service can reach.
 
     The journal makes a run repeatable: the same command goes on where the last one ended, however it ended, and what
     that one paid for is not paid for again. `toapis resume` does the same without the prompts, and
@@ -190,7 +194,8 @@ def resume(
     """Go on with a run that ended early; its journal has all it needs.
 
     What was never sent is sent, what was accepted is waited for, what may have been accepted is looked up. Pictures
-    that are in the folder already are not fetched again. Output and exit codes are those of `toapis generate`.
+    that are in the folder already are not fetched again. Reference pictures of what is to be sent must lie where they
+    were, unchanged. Output and exit codes are those of `toapis generate`.
     """
     screen = make_screen(quiet=quiet)
     options = Options(

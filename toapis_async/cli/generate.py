@@ -9,7 +9,7 @@ from toapis_async import Batch
 from .display import Screen
 from .folders import make_folder
 from .gallery import add_gallery
-from .journal import check_keys, submit_all, usable_journal
+from .journal import check_keys, read_pictures, submit_all, usable_journal
 from .options import Options
 from .plan import Plan
 from .results import Output
@@ -28,6 +28,7 @@ async def generate_all(plan: Plan, options: Options, screen: Screen, output: Out
     opening = simulated_session() if options.simulate else open_session(options.base_url)
     if options.journal is not None:
         await anyio.to_thread.run_sync(check_keys, plan.items, options.journal)
+        await read_pictures(plan.items)
     await anyio.to_thread.run_sync(make_folder, options.out)
 
     async def fill(batch: Batch) -> int:

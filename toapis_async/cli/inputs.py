@@ -169,13 +169,29 @@ def _read_cells(place: Place, given: dict[str, str], found: Input) -> dict[str, 
         if given.get(name):
             fields[name] = given[name]
     if given.get("image"):
-        fields["images"] = given["image"].split()
+        fields["images"] = _split_images(given["image"])
     if number := given.get("n"):
         if number.isascii() and number.isdigit() and len(number) < 10:
             fields["n"] = int(number)
         else:
             found.problems.append(Problem(place, f"n: {shorten(number)!r} is not a whole number"))
     return fields
+
+
+def _split_images(cell: str) -> list[str]:
+    """Split at spaces, unless the cell as a whole is the name of a file."""
+    try:
+        is_file = Path(cell).is_file()
+    except (OSError, ValueError):
+        is_file = False
+    return [cell] if is_file else cell.split()
+
+
+def image_of(text: Any) -> Any:
+    """Return a reference picture as requests take it: what looks like no URL is the path of a file."""
+    if not isinstance(text, str) or not text or "://" in text or text.lower().startswith("data:"):
+        return text
+    return Path(text)
 
 
 def _read_json_lines(source: str, text: str, found: Input) -> None:

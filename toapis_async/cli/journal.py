@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import anyio.to_thread
+
 from toapis_async import Batch, JournalError, RequestValidationError
 
+from .._files.references import has_local_images
 from .._journal import digest_of, read_rows
 from .exits import UsageError
 from .options import MAX_IN_FLIGHT, Options
@@ -49,12 +52,23 @@ def check_keys(items: Iterable[Item], path: Path) -> None:
         known = [(row.key, row.digest) for row in read_rows(path) if row.key in own]
     except JournalError:
         return  # there is none yet, or opening it to write says what is wrong
-    clashing = [key for key, digest in known if digest_of(own[key]) != digest]
+    try:
+        clashing = [key for key, digest in known if digest_of(own[key]) != digest]
+    except RequestValidationError as error:  # a picture that was there a moment ago
+        raise UsageError(error.problems) from None
     if clashing:
         names = ", ".join(repr(shorten(key)) for key in clashing[:_NAMED])
         more = f" and {len(clashing) - _NAMED} more" if len(clashing) > _NAMED else ""
         reason = f"key: {names}{more}: another request has this key in {path}"
         raise UsageError([f"{reason}; a changed request needs a new key, or another journal"])
+
+
+async def read_pictures(items: Iterable[Item]) -> None:
+    """Read the local pictures of all requests aside, so that queueing them in one step does not take as long."""
+    for _, request in items:
+        if has_local_images(request):
+            with suppress(RequestValidationError):  # told when it is queued
+                await anyio.to_thread.run_sync(digest_of, request)
 
 
 def submit_all(batch: Batch, items: Iterable[Item]) -> None:

@@ -50,5 +50,6 @@ Number: TypeAlias = Annotated[
     ),
 ]
 References: TypeAlias = Annotated[
-    list[str] | None, Parameter(group=_DEFAULTS, help="URL of a reference picture. Can be given several times.")
+    list[str] | None,
+    Parameter(group=_DEFAULTS, help="Reference picture: a file, or a URL. Can be given several times."),
 ]

@@ -10,9 +10,9 @@ from attrs import frozen
 
 from toapis_async import ImageRequest, RequestValidationError
 
-from .._protocol.profiles import validate
+from .._files.references import check_request
 from .exits import UsageError
-from .inputs import Draft, Input, Problem
+from .inputs import Draft, Input, Problem, image_of
 
 Item: TypeAlias = tuple[str | None, ImageRequest]
 
@@ -47,9 +47,11 @@ def make_plan(found: Input, defaults: Mapping[str, Any]) -> Plan:
         key = fields.pop("key", None)
         if key is not None and not isinstance(key, str):
             problems.append(Problem(draft.place, f"key: {key!r} is not text"))
+        if isinstance(fields.get("images"), list):
+            fields["images"] = [image_of(image) for image in fields["images"]]
         request = ImageRequest(**fields)
         try:
-            items.append((key, validate(request)))
+            items.append((key, check_request(request).request))
         except RequestValidationError as error:
             problems += [Problem(draft.place, text) for text in error.problems]
     if problems:

@@ -15,6 +15,7 @@ from .server import Simulator
 from .service import Kind
 from .submissions import FAIL_MARKER, REJECT_MARKER
 from .tasks import Charge
+from .uploads import Upload
 
 __all__ = [
     "FAIL_MARKER",
@@ -35,6 +36,7 @@ __all__ = [
     "Simulator",
     "Subject",
     "Transform",
+    "Upload",
     "VirtualClockEventLoop",
     "Wait",
     "When",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from email.utils import formatdate
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
@@ -14,12 +14,16 @@ from .injection import Drop, Fault, FaultPlan, Reschedule, Respond, Subject, Tra
 from .records import RequestLog, RequestRecord
 from .replies import Reply, html_reply
 from .service import Route, Service, route
+from .uploads import LONGEST_BODY, read_form
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
     from .tasks import Task
+
+
+_WITH_BODY: Final = frozenset({"submit", "upload"})
 
 
 class Exchanger:
@@ -69,7 +73,7 @@ class Exchanger:
         return await deliver(request, decision, self._http_date(), self._pause)
 
     async def _decide(self, request: web.BaseRequest, where: Route, number: int) -> Reply | Drop:
-        unread = where.kind == "submit" and self._plan.drops_unread
+        unread = where.kind in _WITH_BODY and self._plan.drops_unread(where.kind)
         body = b"" if unread else await self._read(request, where, number)
         subject, faults = self._faults("before", request, where, body)
         if subject is not None and faults:
@@ -120,6 +124,8 @@ class Exchanger:
         return reply
 
     async def _read(self, request: web.BaseRequest, where: Route, number: int) -> bytes:
+        if where.kind == "upload":
+            return await _read_upload(request)
         if where.kind != "submit":
             return b""
         body = await request.read()
@@ -154,12 +160,13 @@ class Exchanger:
             task = None if found is None else found[0]
         unix_time = self._service.settings.unix_start + now
         if task is None:
-            fields = _peek(body)
+            fields = _peek(body) if where.kind == "submit" else {}
+            form = read_form(request.headers, body) if where.kind == "upload" else []
             return Subject(
                 kind=where.kind,
                 method=request.method,
                 path=request.raw_path,
-                reference=where.reference,
+                reference=next((part.filename for part in form if part.filename), where.reference),
                 client_business_id=_text(fields.get("client_business_id")),
                 model=_text(fields.get("model")),
                 prompt=_text(fields.get("prompt")),
@@ -194,6 +201,15 @@ def _reschedule(task: Task, faults: tuple[Fault, ...]) -> None:
         if isinstance(fault.action, Reschedule):
             task.duration = task.duration if fault.action.seconds is None else fault.action.seconds
             task.failure = task.failure if fault.action.failure is None else fault.action.failure
+
+
+async def _read_upload(request: web.BaseRequest) -> bytes:
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > LONGEST_BODY:
+            raise web.HTTPRequestEntityTooLarge(LONGEST_BODY, len(body))
+    return bytes(body)
 
 
 def _peek(body: bytes) -> dict[str, object]:

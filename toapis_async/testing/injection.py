@@ -33,7 +33,8 @@ class Subject:
     path: str
     """The path as sent, percent-encoded, with its query string."""
     reference: str | None = None
-    """The id in the path of a query or the file name of a download, percent-decoded."""
+    """The id in the path of a query or the file name of a download, percent-decoded; the file name in the form of an
+    upload."""
     looked_up_by: Literal["id", "client_business_id"] | None = None
     """Which of its two ids found the task of a query; `None` if there is none, and for other requests."""
     task_id: str | None = None
@@ -220,11 +221,10 @@ class FaultPlan:
     def __bool__(self) -> bool:
         return bool(self._armed)
 
-    @property
-    def drops_unread(self) -> bool:
-        """Whether the choice before processing a submit is only whether to drop it, whatever its body."""
+    def drops_unread(self, kind: Kind) -> bool:
+        """Whether the choice before processing such a request is only whether to drop it, whatever its body."""
         faults = [armed.fault for armed in self._armed if armed.fault.when == "before"]
-        faults = [fault for fault in faults if fault.kind in {"submit", None}]
+        faults = [fault for fault in faults if fault.kind in {kind, None}]
         return bool(faults) and all(isinstance(fault.action, Drop) and fault.match is None for fault in faults)
 
     def choose(self, when: When, subject: Subject) -> tuple[Fault, ...]:

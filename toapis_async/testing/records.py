@@ -25,13 +25,13 @@ class RequestRecord:
     path: str
     """The path as sent, percent-encoded, with its query string."""
     kind: Kind
-    """What it is: "submit", "query", "file", or "other" for a path the service does not have."""
+    """What it is: "submit", "query", "file", "upload", or "other" for a path the service does not have."""
     at: float
     """When it arrived, in seconds since the simulator started."""
     headers: Mapping[str, str]
     """Its header fields; names are found in any case."""
     body: bytes = b""
-    """The body of a submit; empty for others, and for one whose connection was dropped before it was read."""
+    """The body of a submit; empty for others, uploads too, and for one that was dropped before it was read."""
     status: int | None = None
     """The HTTP status of the reply; `None` if there was none: dropped, hung, or not answered yet."""
     faults: tuple[Fault, ...] = ()

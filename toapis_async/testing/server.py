@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .exchange import Exchanger
     from .tasks import Charge, Task
+    from .uploads import Upload
 
 DEFAULT_KEY = "sk-simulated"
 """The API key a simulator accepts unless it is told others."""
@@ -125,6 +126,12 @@ class Simulator:
         """The ledger: every accepted POST, in order. Refunds do not remove a charge."""
         with self._lock:
             return tuple(self._service.charges)
+
+    @property
+    def uploads(self) -> tuple[Upload, ...]:
+        """Every reference picture that was taken, in order."""
+        with self._lock:
+            return tuple(self._service.uploads)
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:

@@ -17,15 +17,16 @@ from .catalogue import MODELS, DurationSource
 from .limits import Category, GroupLimits, RateLimiter
 from .pictures import draw
 from .replies import Reply, error_reply, html_reply, json_reply
-from .submissions import FAIL_MARKER, RefusedError, Submission, read_submission
+from .submissions import FAIL_MARKER, RefusedError, Submission, check_references, read_submission
 from .tasks import RESULT_LIFETIME, Charge, Task
+from .uploads import Upload, read_form, take
 
 if TYPE_CHECKING:
     from .catalogue import Model
 
-Kind = Literal["submit", "query", "file", "other"]
-"""What a request is: the paid POST, a status query, the download of a result, or a path the service does not
-have."""
+Kind = Literal["submit", "query", "file", "upload", "other"]
+"""What a request is: the paid POST, a status query, the download of a result, the upload of a reference picture,
+or a path the service does not have."""
 
 Durations = float | DurationSource | Mapping[str, float | DurationSource]
 """Task durations in seconds: fixed, drawn from a distribution, or one of both per model id."""
@@ -34,6 +35,7 @@ FAILURE_MESSAGE = "call upstream API failed: upstream returned status 422"
 """The message of a failed task in the documentation of ToAPIs: moderation at the upstream."""
 
 _SUBMIT_PATH = "/v1/images/generations"
+_UPLOAD_PATH = "/v1/uploads/images"
 _FILES_PATH = "/files/generated/"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 ID_PREFIX = "tsk_img_01K"
@@ -53,6 +55,8 @@ def route(method: str, raw_path: str) -> Route:
     path = raw_path.partition("?")[0]
     if path == _SUBMIT_PATH and method == "POST":
         return Route("submit", None)
+    if path == _UPLOAD_PATH and method == "POST":
+        return Route("upload", None)
     if method == "GET" and (reference := _last_part(path, _SUBMIT_PATH + "/")):
         return Route("query", reference)
     if method == "GET" and (reference := _last_part(path, _FILES_PATH)):
@@ -106,6 +110,7 @@ class Service:
     origin: str = ""
     """Scheme, host and port of the result URLs."""
     charges: list[Charge] = field(init=False, factory=list[Charge])
+    uploads: list[Upload] = field(init=False, factory=list[Upload])
     _tasks: dict[str, Task] = field(init=False, factory=dict[str, Task])
     _by_client_id: dict[str, Task] = field(init=False, factory=dict[str, Task])
     _dice: random.Random = field(init=False)
@@ -126,6 +131,8 @@ class Service:
         if scheme.lower() != "bearer" or key.strip() not in self.settings.api_keys:
             message = "无效的令牌 (invalid API key)"
             return Answer(error_reply(401, "", message, type_="authentication_error", shape="integer"), None)
+        if kind == "upload":
+            return self._upload(now, headers, body)
         category: Category = "async_submit" if kind == "submit" else "async_query"
         verdict = self._limiter.admit(category, now, self.settings.unix_start + now)
         if verdict.wait:
@@ -167,6 +174,7 @@ class Service:
     def _submit(self, now: float, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
             order, model = read_submission(body)
+            check_references(order.references, self.origin, self.uploads)
         except RefusedError as refused:
             reply = refused.reply
             return Answer(Reply(status=reply.status, body=reply.body, headers={**reply.headers, **headers}), None)
@@ -177,6 +185,12 @@ class Service:
             return Answer(error_reply(402, "insufficient_quota", text, headers=headers), None)
         task = self._accept(now, order, model, price)
         return Answer(json_reply(200, task.created_body(self.settings.unix_start), headers), task, accepted=True)
+
+    def _upload(self, now: float, headers: Mapping[str, str], body: bytes) -> Answer:
+        upload, reply = take(read_form(headers, body), len(self.uploads), self.origin, now)
+        if upload is not None:
+            self.uploads.append(upload)
+        return Answer(reply, None)
 
     def _accept(self, now: float, order: Submission, model: Model, price: Decimal) -> Task:
         # ULID-like, as the real ids are since 2026, but from the seed alone so that runs can be compared.
@@ -257,5 +271,7 @@ def _picture_reply(picture: bytes, headers: Mapping[str, str]) -> Reply:
 def _console_page(raw_path: str) -> Reply:
     """Return the page of the web console, which answers every path the API does not have."""
     path = raw_path.partition("?")[0]
-    known = path == _SUBMIT_PATH or _last_part(path, _SUBMIT_PATH + "/") or _last_part(path, _FILES_PATH)
+    known = (
+        path in {_SUBMIT_PATH, _UPLOAD_PATH} or _last_part(path, _SUBMIT_PATH + "/") or _last_part(path, _FILES_PATH)
+    )
     return html_reply(405, "405 Method Not Allowed") if known else html_reply(404, "404 ToAPIs Console")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from attrs import frozen
 
 from .catalogue import MODELS, Model
 from .replies import Reply, error_reply
+from .uploads import PATH as UPLOADS_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .uploads import Upload
 
 REJECT_MARKER = "[[reject]]"
 """A prompt with this text is refused by moderation: HTTP 422 `content_policy_violation`, nothing is
@@ -120,6 +126,17 @@ def _read_reference(item: object, name: str) -> str:
     if not item.lower().startswith(("http://", "https://")):
         _refuse(400, "invalid_reference_images", "reference images must be public URLs; base64 is not accepted")
     return item
+
+
+def check_references(references: Sequence[str], origin: str, uploads: Sequence[Upload]) -> None:
+    """Refuse references to uploads that do not exist, or from which nothing is generated. Raises `RefusedError`."""
+    own = [url for url in references if url.startswith(f"{origin}{UPLOADS_PATH}")]
+    kinds = {upload.url: upload.mime_type for upload in uploads} if own else {}
+    for url in own:
+        if kinds.get(url) is None:
+            _refuse(400, "invalid_reference_images", "a reference image cannot be loaded")
+        if kinds[url] == "image/gif":
+            _refuse(400, "invalid_reference_images", "reference images must be JPEG, PNG or WebP")
 
 
 def _check_limits(order: Submission, model: Model, *, sized: bool) -> None:

@@ -2,7 +2,7 @@
 
 Every constructor returns a `Fault`. Besides its own arguments it takes those that choose the requests:
 `match`, `nth`, `times`, `probability` and, where the fault itself does not fix it, `kind` ("submit", "query",
-"file"; default: any); see `Fault`. Seconds are those of the client's clock, whatever the time factor. ::
+"file", "upload"; default: any); see `Fault`. Seconds are those of the client's clock, whatever the time factor. ::
 
     lost = faults.drop(when="after", kind="submit")
     slow = faults.gateway_page(504, when="before", kind="query", times=3)

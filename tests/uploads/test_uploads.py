@@ -1,0 +1,295 @@
+"""Local pictures are uploaded before their request is paid for, each content once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from toapis_async import (
+    AuthenticationError,
+    Completed,
+    ImageRequest,
+    InvalidRequestError,
+    RateLimitedError,
+    RequestValidationError,
+    ServerError,
+    ToapisError,
+    ToapisSession,
+    TransportError,
+)
+from toapis_async.instrumentation import Event, Throttled
+from toapis_async.testing import Fault, Simulator, faults
+
+from .common import CAT, DOG, FAST, GIF, JPEG, WEBP, kinds, open_session, sent_images
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_paths_and_bytes_are_sent_as_urls_in_their_places(
+    session: ToapisSession, sim: Simulator, cat: Path
+) -> None:
+    await session.generate(ImageRequest("a fox", images=[cat, "https://a.example/1.png", JPEG], metadata={"seed": 1}))
+    by_content = {upload.sha256: upload for upload in sim.uploads}
+    first, last = (by_content[hashlib.sha256(content).hexdigest()] for content in (CAT, JPEG))
+    assert sent_images(sim) == [[first.url, "https://a.example/1.png", last.url]]
+    assert (first.mime_type, first.size, first.purpose) == ("image/png", len(CAT), "generation")
+    assert last.mime_type == "image/jpeg"
+    assert len(sim.charges) == 1
+
+
+async def test_an_upload_tells_neither_the_name_nor_the_place_of_a_file(
+    session: ToapisSession, sim: Simulator, cat: Path
+) -> None:
+    names: list[str | None] = []
+
+    def note(subject: Any) -> bool:
+        names.append(subject.reference)
+        return False
+
+    sim.add_fault(faults.delay(0, when="before", kind="upload", match=note))
+    await session.upload_image(cat)
+    assert names == [f"{hashlib.sha256(CAT).hexdigest()[:16]}.png"]
+
+
+async def test_every_kind_can_be_uploaded_by_itself(session: ToapisSession, sim: Simulator, cat: Path) -> None:
+    urls = [await session.upload_image(source) for source in (cat, JPEG, WEBP, GIF, CAT)]
+    assert urls[:4] == [upload.url for upload in sim.uploads]
+    assert urls[4] == urls[0]
+    assert sim.charges == ()
+
+
+@pytest.mark.parametrize("source", ["cat.png", 7, b"", b"<html>", Path("/nowhere/cat.png")], ids=str)
+async def test_what_cannot_be_uploaded_is_refused_before(session: ToapisSession, sim: Simulator, source: Any) -> None:
+    with pytest.raises(RequestValidationError, match="source: "):
+        await session.upload_image(source)
+    assert sim.requests == ()
+
+
+async def test_large_pictures_are_streamed_whole(session: ToapisSession, sim: Simulator, tmp_path: Path) -> None:
+    picture = CAT + bytes(10 * 1024 * 1024 - len(CAT))
+    (tmp_path / "large.png").write_bytes(picture)
+    await session.upload_image(tmp_path / "large.png")
+    assert [(upload.size, upload.sha256) for upload in sim.uploads] == [
+        (len(picture), hashlib.sha256(picture).hexdigest())
+    ]
+    (record,) = sim.requests
+    assert "Transfer-Encoding" not in record.headers  # some gateways refuse chunked uploads
+
+
+async def test_500_requests_that_share_3_pictures_upload_3(session: ToapisSession, sim: Simulator, cat: Path) -> None:
+    sources: list[Path | bytes] = [cat, JPEG, WEBP]
+    requests = [ImageRequest(f"fox {number}", images=sources) for number in range(500)]
+    async with anyio.create_task_group() as group:
+        for request in requests:
+            group.start_soon(session.submit, request)
+    assert len(sim.uploads) == 3
+    assert kinds(sim).count("upload") == 3
+    assert len(sim.charges) == 500
+    urls = {upload.sha256: upload.url for upload in sim.uploads}
+    expected = [urls[hashlib.sha256(content).hexdigest()] for content in (CAT, JPEG, WEBP)]
+    assert all(images == expected for images in sent_images(sim))
+
+
+async def test_500_jobs_that_share_3_pictures_upload_3(session: ToapisSession, sim: Simulator, cat: Path) -> None:
+    sources = [cat, JPEG, WEBP]
+    requests = [ImageRequest(f"fox {number}", images=[sources[number % 3]]) for number in range(500)]
+    outcomes = await session.generate_many(requests)
+    assert all(isinstance(outcome, Completed) for outcome in outcomes)
+    assert len(sim.uploads) == 3
+    assert len(sim.charges) == 500
+
+
+async def test_at_most_four_are_uploaded_at_once(session: ToapisSession, sim: Simulator) -> None:
+    release = anyio.Event()
+    sim.add_fault(faults.delay(0.05, when="before", kind="upload", times=None))
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while not release.is_set():
+            most = max(most, sum(record.kind == "upload" and record.status is None for record in sim.requests))
+            await anyio.sleep(0.005)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        await session.generate_many([ImageRequest("a fox", images=[CAT + bytes([n])]) for n in range(12)])
+        release.set()
+    assert len(sim.uploads) == 12
+    assert most == 4
+
+
+PASSING: dict[str, Callable[[], Fault]] = {
+    "500": lambda: faults.error(500, "internal_error", kind="upload"),
+    "408": lambda: faults.error(408, "request_timeout", kind="upload"),
+    "gateway": lambda: faults.gateway_page(504, when="after", kind="upload"),
+    "html with 200": lambda: faults.gateway_page(200, when="after", kind="upload"),
+    "panic": lambda: faults.panic(when="after", kind="upload"),
+    "reset unread": lambda: faults.drop(when="before", kind="upload"),
+    "closed unread": lambda: faults.drop(when="before", reset=False, kind="upload"),
+    "answer lost": lambda: faults.drop(when="after", kind="upload"),
+    "cut": lambda: faults.cut(10, kind="upload"),
+    "broken json": lambda: faults.truncate(kind="upload"),
+    "429": lambda: faults.throttle(0.05, kind="upload"),
+    "503 limiter": lambda: faults.error(503, "rate_limit_unavailable", headers={"Retry-After": "0.05"}, kind="upload"),
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+async def test_an_upload_that_goes_wrong_is_tried_again(
+    session: ToapisSession, sim: Simulator, cat: Path, name: str
+) -> None:
+    sim.add_fault(PASSING[name]())
+    await session.generate(ImageRequest("a fox", images=[cat]))
+    assert kinds(sim).count("upload") == 2
+    assert sent_images(sim) == [[sim.uploads[-1].url]]
+    assert len(sim.charges) == 1
+
+
+async def test_a_pause_that_the_service_asks_for_holds_for_all_uploads(sim: Simulator) -> None:
+    events: list[Event] = []
+    sim.add_fault(faults.throttle(0.2, kind="upload"))
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, limits=FAST, observers=[events.append]) as session:
+        await session.upload_image(CAT)
+        await session.upload_image(DOG)
+    (throttled,) = [event for event in events if isinstance(event, Throttled)]
+    assert throttled.requests == "upload"
+    assert 0 < throttled.pause < 2
+    first, second, *_ = [record.at for record in sim.requests]
+    assert second - first >= 0.19
+
+
+async def test_refusals_for_load_without_end_are_given_up(sim: Simulator) -> None:
+    sim.add_fault(faults.throttle(0.01, kind="upload", times=None))
+    async with open_session(sim, max_throttle=0.1) as session:
+        with pytest.raises(RateLimitedError, match=r"Could not upload images\[0\]"):
+            await session.generate(ImageRequest("a fox", images=[CAT]))
+    assert sim.charges == ()
+
+
+LASTING: dict[str, tuple[Fault, type[ToapisError]]] = {
+    "refused": (faults.error(400, "", "Unsupported image type", shape="success", kind="upload"), InvalidRequestError),
+    "413": (faults.gateway_page(413, when="before", kind="upload"), InvalidRequestError),
+    "key": (faults.error(401, "unauthorized", kind="upload"), AuthenticationError),
+    "redirect": (faults.redirect("https://a.example/", kind="upload"), ToapisError),
+    "404": (faults.error(404, "not_found", kind="upload"), ToapisError),
+    "said no": (faults.error(200, "", "no", when="after", shape="success", kind="upload"), ToapisError),
+}
+
+
+@pytest.mark.parametrize("name", LASTING)
+async def test_a_refused_upload_is_an_error_that_names_the_picture_and_pays_nothing(
+    session: ToapisSession, sim: Simulator, cat: Path, name: str
+) -> None:
+    fault, kind = LASTING[name]
+    sim.add_fault(fault)
+    with pytest.raises(kind, match=r"Could not upload images\[1\]: .*cat\.png: ") as caught:
+        await session.generate(ImageRequest("a fox", images=["https://a.example/1.png", cat]))
+    assert (caught.value.task_id, caught.value.client_business_id) == (None, None)
+    assert caught.value.model == "grok-4-1-image"
+    assert kinds(sim) == ["upload"]
+    assert session.unfinished == ()
+
+
+async def test_a_service_that_stays_broken_is_given_up(sim: Simulator, cat: Path) -> None:
+    sim.add_fault(faults.error(500, "internal_error", kind="upload", times=None))
+    async with open_session(sim, attempts=3) as session:
+        with pytest.raises(ServerError, match="Could not upload"):
+            await session.generate(ImageRequest("a fox", images=[cat]))
+    assert kinds(sim) == ["upload"] * 3
+
+
+async def test_a_service_that_is_not_reached_says_so_and_nothing_was_sent(sim: Simulator, cat: Path) -> None:
+    sim.add_fault(faults.drop(when="after", kind="upload", times=None))
+    async with open_session(sim, attempts=2) as session:
+        with pytest.raises(TransportError) as caught:
+            await session.generate(ImageRequest("a fox", images=[cat]))
+    assert not caught.value.sent
+    assert sim.charges == ()
+
+
+async def test_bytes_that_were_refused_are_not_sent_again(session: ToapisSession, sim: Simulator, cat: Path) -> None:
+    sim.add_fault(faults.error(400, "", "Unsupported image type", shape="success", kind="upload"))
+    for source in (cat, CAT):
+        with pytest.raises(InvalidRequestError):
+            await session.upload_image(source)
+    assert kinds(sim) == ["upload"]
+
+
+async def test_those_who_share_an_upload_share_its_failure_and_the_next_tries_again(sim: Simulator, cat: Path) -> None:
+    sim.add_fault(faults.delay(0.1, when="before", kind="upload"))
+    sim.add_fault(faults.error(500, "internal_error", kind="upload"))
+    errors: list[str] = []
+
+    async def fail(session: ToapisSession, number: int) -> None:
+        with pytest.raises(ServerError) as caught:
+            await session.generate(ImageRequest("a fox", images=["https://a.example/1.png"] * number + [cat]))
+        errors.append(caught.value.message[:26])
+
+    async with open_session(sim, attempts=1) as session:
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(fail, session, number)
+        assert sorted(errors) == [f"Could not upload images[{number}]" for number in range(5)]
+        assert kinds(sim) == ["upload"]
+        await session.generate(ImageRequest("a fox", images=[cat]))
+    assert len(sim.charges) == 1
+
+
+@pytest.mark.parametrize("how", ["anyio", "asyncio"])
+async def test_cancelling_the_first_of_several_who_share_an_upload_fails_nobody_else(
+    session: ToapisSession, sim: Simulator, cat: Path, how: str
+) -> None:
+    sim.add_fault(faults.hang(when="before", kind="upload"))
+    urls: list[str] = []
+    scope = anyio.CancelScope()
+
+    async def first() -> None:
+        with scope:
+            await session.upload_image(cat)
+
+    async def other() -> None:
+        urls.append(await session.upload_image(cat))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(first)
+            await sim.wait_for_requests("upload", 1)
+            for _ in range(3):
+                group.start_soon(other)
+            await anyio.sleep(0.05)
+            assert kinds(sim) == ["upload"]
+            scope.cancel()
+    assert len(sim.uploads) == 1
+    assert urls == [sim.uploads[0].url] * 3
+
+
+async def test_cancelling_while_a_picture_goes_up_pays_nothing_and_leaves_nothing(
+    session: ToapisSession, sim: Simulator, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(CAT + bytes(9_000_000))
+    sim.add_fault(faults.hang(when="before", kind="upload"))
+    async with anyio.create_task_group() as group:
+        group.start_soon(session.generate, ImageRequest("a fox", images=[large]))
+        await sim.wait_for_requests("upload", 1)
+        assert session.unfinished == ()
+        group.cancel_scope.cancel()
+    assert session.unfinished == ()
+    assert kinds(sim) == ["upload"]
+
+
+async def test_a_picture_that_an_answer_repeats_is_no_result(session: ToapisSession, sim: Simulator, cat: Path) -> None:
+    def repeat(body: dict[str, Any]) -> object:
+        if "result" in body:
+            body["result"]["data"].insert(0, {"url": sim.uploads[0].url})
+        return body
+
+    sim.add_fault(faults.edit_json(repeat, kind="query", times=None))
+    task = await session.generate(ImageRequest("a fox", images=[cat]))
+    assert len(task.images) == 1
+    assert task.images[0].url != sim.uploads[0].url

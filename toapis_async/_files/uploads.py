@@ -1,0 +1,206 @@
+"""Local pictures to URLs: each content is uploaded once in a session, however many requests share it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Self
+
+import anyio
+from anyio import to_thread
+
+from .._http.dispatch import Dispatcher
+from .._protocol.failures import is_lasting
+from .._protocol.messages import HttpRequest
+from .._protocol.uploads import Broken, Uploaded, UploadForm, UploadReply, build_form, build_upload, interpret_upload
+from ..errors import RequestValidationError, ToapisError, TransportError
+from .references import Content, Picture, UnusableError, changed, check_source, load
+
+_AT_ONCE: Final = 4
+_CHUNK: Final = 256 * 1024  # bytes read by the worker thread at once
+_ANSWER_SECONDS: Final = 60.0
+_SLOWEST: Final = 64 * 1024  # bytes a second; what is slower is given up and tried again
+
+
+class Uploader:
+    """Uploads pictures for one session."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._slots = anyio.Semaphore(_AT_ONCE)
+        self._urls: dict[str, str] = {}
+        self._refused: dict[str, ToapisError] = {}  # what the service would refuse again
+        self._flights: dict[str, _Flight] = {}
+
+    async def upload(self, source: Any) -> str:
+        """See `ToapisSession.upload_image`."""
+        picture = await to_thread.run_sync(check_source, source)
+        _, url = await self.url_of(picture)
+        return url
+
+    async def url_of(self, picture: Picture, recall: Callable[[str], str | None] | None = None) -> tuple[str, str]:
+        """Return the digest and the URL of a picture, which is uploaded if it is not there yet.
+
+        `recall` finds the URL of a digest that an earlier run uploaded. Cancelling this while others wait for
+        the same picture lets one of them upload it.
+
+        Raises:
+            RequestValidationError: the file is gone, or is not what was handed over.
+            ToapisError: the upload failed; the text says which picture.
+
+        """
+        digest = picture.sha256
+        url = digest and (self._urls.get(digest) or (recall and recall(digest)))
+        if digest and url:  # the file itself is not needed, and may be gone
+            return digest, self._urls.setdefault(digest, url)
+        try:
+            content = await to_thread.run_sync(load, picture)
+        except UnusableError as error:
+            raise RequestValidationError([str(error)]) from None
+        digest = content.sha256
+        if recall and digest not in self._urls and (known := recall(digest)):
+            self._urls[digest] = known
+        try:
+            return digest, await self._share(content, picture.label)
+        except RequestValidationError:
+            raise
+        except ToapisError as error:
+            raise _named(error, picture.label) from None
+
+    async def _share(self, content: Content, label: str) -> str:
+        """Upload, or wait for who is uploading the same; who waits hears of the same end."""
+        digest = content.sha256
+        while digest not in self._urls:
+            if error := self._refused.get(digest):
+                raise error
+            flight = self._flights.get(digest)
+            if flight is None:
+                await self._upload(content, label)
+            else:
+                await flight.ended.wait()
+                if flight.error:
+                    raise flight.error
+        return self._urls[digest]
+
+    async def _upload(self, content: Content, label: str) -> None:
+        flight = self._flights[content.sha256] = _Flight()
+        try:
+            self._urls[content.sha256] = await self._dispatcher.upload(lambda: self._send(content, label))
+        except RequestValidationError:
+            raise  # of this file; the next one's may be whole
+        except ToapisError as error:
+            flight.error = error.with_traceback(None)
+            if is_lasting(error):
+                self._refused[content.sha256] = flight.error
+            raise
+        finally:  # cancelled, it ends without an error, and the next one takes over
+            del self._flights[content.sha256]
+            flight.ended.set()
+
+    async def _send(self, content: Content, label: str) -> UploadReply:
+        """Make one attempt."""
+        timeout = _ANSWER_SECONDS + content.size / _SLOWEST
+        async with self._slots, _opened(content, label) as request:
+            try:
+                reply = interpret_upload(await self._dispatcher.exchange(request, timeout=timeout))
+            except TransportError as error:
+                return Broken(error=error.with_traceback(None))
+        if not isinstance(reply, Uploaded):
+            self._dispatcher.redact(reply.error)
+        return reply
+
+
+class _Flight:
+    """An upload on its way."""
+
+    __slots__ = ("ended", "error")
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+        self.error: ToapisError | None = None
+
+
+@asynccontextmanager
+async def _opened(content: Content, label: str) -> AsyncGenerator[HttpRequest]:
+    form = build_form(content.sha256, content.extension)
+    pieces = _Pieces(content, form, label)
+    try:
+        yield build_upload(form, content.size, pieces)
+    finally:
+        pieces.close()
+    if pieces.problem:
+        raise RequestValidationError([pieces.problem])
+
+
+def _named(error: ToapisError, label: str) -> ToapisError:
+    """Return a copy that says which picture it is about: those who share an upload share its error."""
+    error = copy.copy(error)
+    error.message = f"Could not upload {label}: {error.message}"
+    error.args = (error.message,)
+    return error
+
+
+class _Pieces:
+    """The body of one attempt. The last piece of a file is withheld unless all of it is what was promised."""
+
+    def __init__(self, content: Content, form: UploadForm, label: str) -> None:
+        self.problem: str | None = None
+        """Why the file cannot be sent."""
+        self._content = content
+        self._label = label
+        self._frame = [form.tail, form.head]
+        self._left = content.size
+        self._digest = sha256()
+        self._lock = threading.Lock()  # a cancelled attempt closes the file while the thread may still read it
+        self._file: BinaryIO | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if len(self._frame) == 2:
+            return self._frame.pop()
+        if self._left:
+            return await to_thread.run_sync(self._read)
+        if self._frame:
+            return self._frame.pop()
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Close the file; what is read afterwards is nothing."""
+        with self._lock:
+            self._closed = True
+            if self._file:
+                self._file.close()
+
+    def _read(self) -> bytes:
+        source = self._content.source
+        if isinstance(source, bytes):
+            start = len(source) - self._left
+            piece = source[start : start + _CHUNK]
+            self._left -= len(piece)
+            return piece
+        try:
+            piece = self._read_file(source)
+        except OSError as error:
+            self.problem = f"{self._label} cannot be read ({error.strerror or error})"
+            raise
+        if not piece or (not self._left and self._digest.hexdigest() != self._content.sha256):
+            self.problem = changed(self._label)
+            raise OSError(self.problem)
+        return piece
+
+    def _read_file(self, path: Path) -> bytes:
+        with self._lock:
+            if self._closed:
+                return b""
+            self._file = self._file or path.open("rb")
+            piece = self._file.read(min(_CHUNK, self._left))
+        self._left -= len(piece)
+        self._digest.update(piece)
+        return piece

@@ -30,8 +30,8 @@ class UsageError(Exception):
 
 TABLE: Final = """\
 - 0: everything is completed and saved.
-- 1: an item failed, a picture could not be saved, the journal could not be written any more, or `status` got no answer
-  or found no such task.
+- 1: an item failed, a picture could not be saved, the journal could not be written any more, or `status` or `fetch`
+  got no answer or found no such task.
 - 2: wrong usage or invalid input, or the journal cannot be used; nothing was sent.
 - 3: the service refused the key, or the balance is used up. What it had accepted before is delivered.
 - 4: nothing failed, but tasks are unfinished (timed out or unresolved); their ids were printed.

@@ -32,7 +32,8 @@ class Completed(_Ended):
     files: tuple[Path, ...] = ()
     """The saved pictures, in the order of `task.images`, if the batch has `save_to`."""
     download_error: DownloadError | None = None
-    """Why not all of them could be saved; the task itself is complete."""
+    """Why not all of them could be saved, be it that the batch was left first. The task itself is complete:
+    `session.download(outcome, …)` or another run with the same journal tries again."""
 
     def unwrap(self) -> GenerationTask:
         """Return the finished task."""

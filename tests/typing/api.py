@@ -16,6 +16,7 @@ from toapis_async import (
     Batch,
     BatchProgress,
     Completed,
+    DownloadError,
     Failed,
     GeneratedImage,
     GenerationFailed,
@@ -27,6 +28,7 @@ from toapis_async import (
     PollDeadlineExceeded,
     RateLimits,
     RequestValidationError,
+    ResultExpiredError,
     RetryPolicy,
     SubmissionUnknown,
     TaskStatus,
@@ -55,6 +57,7 @@ async def single(http: aiohttp.ClientSession) -> None:
         assert_type(await session.download(task, "out", overwrite=True), tuple[Path, ...])
         assert_type(await session.upload_image(Path("cat.png")), str)
         assert_type(await session.upload_image(b"..."), str)
+        await session.download(task, Path("out"), name="{date} {id}-{index}{ext}", max_bytes=10_000_000)
         assert_type(session.unfinished, tuple[UnfinishedTask, ...])
         async for snapshot in session.watch("id"):
             assert_type(snapshot, GenerationTask)
@@ -99,9 +102,12 @@ async def many(session: ToapisSession) -> None:
         async for outcome in batch:
             assert_type(outcome, Outcome)
             match outcome:
-                case Completed(key=key, task=task):
+                case Completed(key=key, task=task, files=files, download_error=download_error):
                     assert_type(key, str)
                     assert_type(task, GenerationTask)
+                    assert_type(files, tuple[Path, ...])
+                    assert_type(download_error, DownloadError | None)
+                    await session.download(outcome, "out", name="{prompt}{ext}")
                 case Failed(error=error) | TimedOut(error=error) | Unresolved(error=error):
                     assert_type(error, ToapisError)
             assert_type(outcome.unwrap(), GenerationTask)
@@ -124,6 +130,8 @@ def failures(error: ToapisError) -> None:
             assert_type(error.problems, tuple[str, ...])
         case SubmissionUnknown():
             assert_type(error.not_found, bool)
+        case ResultExpiredError():
+            assert_type(error.url, str)
         case PollDeadlineExceeded():
             assert_type(error.deadline, float)
         case _:

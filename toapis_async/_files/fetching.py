@@ -35,7 +35,8 @@ _CONNECT_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 60.0  # without a single byte
 _LONGEST_SECONDS: Final = 1800.0  # for one picture, however it trickles
 _REDIRECTS: Final = 5
-_THREADS: Final = 8  # that write: the program's own work in threads shall not wait behind pictures
+_THREADS: Final = 8  # the program's own work in threads shall not wait behind pictures
+_WRITERS: Final = 2  # at once: what waits stays in its socket, and the event loop gets to other work between chunks
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -66,6 +67,7 @@ class Fetcher:
         self._guard = AddressGuard(base_url)
         self._http: aiohttp.ClientSession | None = None
         self._threads = CapacityLimiter(_THREADS)
+        self._writers = CapacityLimiter(_WRITERS)
 
     async def close(self) -> None:
         """Close the connections to result hosts."""
@@ -147,7 +149,7 @@ class Fetcher:
         while size >= _CHUNK:
             pieces, size, problem = await _next_pieces(response)
             transfer.check_size(transfer.part.size + size)
-            await self.in_thread(transfer.part.write, pieces)
+            await to_thread.run_sync(transfer.part.write, pieces, limiter=self._writers)
             if problem:
                 raise problem
 

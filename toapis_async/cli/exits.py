@@ -31,7 +31,7 @@ class UsageError(Exception):
 TABLE: Final = """\
 - 0: everything is completed and saved.
 - 1: an item failed, a picture or the page of `--gallery` could not be saved, the journal could not be written any more,
-  or `status` got no answer or found no such task.
+  or `status` or `fetch` got no answer or found no such task.
 - 2: wrong usage or invalid input, or the journal cannot be used, or `gallery` could not write its page; nothing was
   sent.
 - 3: the service refused the key, or the balance is used up. What it had accepted before is delivered.

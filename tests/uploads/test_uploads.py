@@ -22,6 +22,9 @@ from toapis_async import (
     ToapisSession,
     TransportError,
 )
+from toapis_async._files.references import check_request, load
+from toapis_async._files.uploads import Pieces
+from toapis_async._protocol.uploads import build_form
 from toapis_async.instrumentation import Event, Throttled
 from toapis_async.testing import Fault, Simulator, faults
 
@@ -281,6 +284,27 @@ async def test_cancelling_while_a_picture_goes_up_pays_nothing_and_leaves_nothin
         group.cancel_scope.cancel()
     assert session.unfinished == ()
     assert kinds(sim) == ["upload"]
+
+
+async def test_a_key_that_a_refusal_repeats_is_not_shown(sim: Simulator) -> None:
+    key = "sk-0123456789abcdef"
+    sim.add_fault(faults.error(400, "", f"not for {key}", shape="success", kind="upload"))
+    async with ToapisSession(key, base_url=sim.base_url) as session:
+        with pytest.raises(InvalidRequestError) as caught:
+            await session.upload_image(CAT)
+    assert "not for [key]" in str(caught.value)
+    (record,) = sim.requests
+    assert record.headers["Authorization"] == f"Bearer {key}"
+
+
+async def test_an_attempt_that_has_ended_reads_no_more(cat: Path) -> None:
+    checked = check_request(ImageRequest("a fox", images=[cat]))
+    content = load(checked.pictures[0])
+    pieces = Pieces(content, build_form(content.sha256, content.extension), "images[0]")
+    assert (await anext(pieces)).startswith(b"--")
+    pieces.close()
+    with pytest.raises(OSError, match="changed"):
+        await anext(pieces)
 
 
 async def test_a_picture_that_an_answer_repeats_is_no_result(session: ToapisSession, sim: Simulator, cat: Path) -> None:

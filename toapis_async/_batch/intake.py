@@ -9,7 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from .._files.references import Checked, check_request, has_local_images
+from .._files.references import Checked, check_request, has_local_images, is_slow_to_check
 from .._http.dispatch import Dispatcher
 from .._journal import Entry, Journal, Row, describe, is_storable
 from .._schedule.backoff import Backoff
@@ -78,7 +78,7 @@ class Intake:
         key, request = split_item(item)
         checked = None
         try:
-            if has_local_images(request):
+            if is_slow_to_check(request):
                 check = partial(check_request, request, hashed=self.journal is not None)
                 with suppress(RequestValidationError):  # a journal may know a picture that is gone
                     checked = await to_thread.run_sync(check)

@@ -89,8 +89,9 @@ class Intake:
         try:
             return check_request(request, hashed=self.journal is not None)
         except RequestValidationError:
-            known = self.journal is not None and key is not None and is_storable(key) and has_local_images(request)
-            row = self.journal.find(key) if self.journal and key and known else None
+            if self.journal is None or key is None or not is_storable(key) or not has_local_images(request):
+                raise
+            row = self.journal.find(key)
             if row is None:
                 raise
             return check_request(request, hashed=True, stored=row.request.images)

@@ -29,6 +29,27 @@ from .common import CAT, kinds, open_session
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def slow_check(monkeypatch: pytest.MonkeyPatch) -> SlowCheck:
+    """Checks of files go on only when they are told to."""
+    check = SlowCheck()
+    monkeypatch.setattr(intake, "check_request", check)
+    return check
+
+
+class SlowCheck:
+    def __init__(self) -> None:
+        self.begun = anyio.Event()
+        self.go_on = threading.Event()
+        self._loop_thread = threading.current_thread()
+
+    def __call__(self, request: Any, **options: Any) -> Checked:
+        if threading.current_thread() is not self._loop_thread:
+            anyio.from_thread.run_sync(self.begun.set)
+            assert self.go_on.wait(10)
+        return check_request(request, **options)
+
+
 def pictured(count: int) -> list[ImageRequest]:
     """Return requests each of which has a picture of its own."""
     return [ImageRequest(f"fox {n}", images=[CAT + n.to_bytes(2, "big")]) for n in range(count)]
@@ -110,25 +131,38 @@ async def test_a_refused_key_closes_the_intake(session: ToapisSession, sim: Simu
 
 
 async def test_an_item_that_was_pulled_is_not_lost_when_the_batch_is_left_during_its_check(
-    session: ToapisSession, monkeypatch: pytest.MonkeyPatch
+    session: ToapisSession, cat: Path, slow_check: SlowCheck
 ) -> None:
-    begun, go_on = anyio.Event(), threading.Event()
-    loop_thread = threading.current_thread()
-
-    def slow_check(request: Any, **options: Any) -> Checked:
-        if threading.current_thread() is not loop_thread:
-            anyio.from_thread.run_sync(begun.set)
-            assert go_on.wait(10)
-        return check_request(request, **options)
-
-    monkeypatch.setattr(intake, "check_request", slow_check)
-    async with session.open_batch(pictured(2)) as batch:
+    requests = [ImageRequest("a fox", images=[cat]), ImageRequest("a whale", images=[cat])]
+    async with session.open_batch(requests) as batch:
         with anyio.fail_after(10):
-            await begun.wait()
-        threading.Timer(0.05, go_on.set).start()
+            await slow_check.begun.wait()
+        threading.Timer(0.05, slow_check.go_on.set).start()
     (job,) = batch.unfinished
     assert job.state is JobState.QUEUED
-    assert job.request == pictured(1)[0]
+    assert job.request == requests[0]
+
+
+async def test_an_item_that_is_checked_while_the_intake_closes_hears_why(
+    session: ToapisSession, sim: Simulator, cat: Path, slow_check: SlowCheck
+) -> None:
+    sim.add_fault(faults.error(401, "unauthorized", kind="submit"))
+    async with session.open_batch([ImageRequest("a fox", images=[cat])]) as batch:
+        with anyio.fail_after(10):
+            await slow_check.begun.wait()
+            refused = batch.submit(ImageRequest("a whale"))
+            with pytest.raises(AuthenticationError):
+                await refused.wait()
+            slow_check.go_on.set()
+            with pytest.raises(AuthenticationError):
+                async for _ in batch:
+                    pass
+            while len(batch.unfinished) < 2:
+                await anyio.sleep(0.01)
+            _, job = batch.unfinished
+            with pytest.raises(AuthenticationError):
+                await job.wait()
+    assert sim.charges == ()
 
 
 async def test_an_item_that_is_not_valid_is_a_failed_outcome(session: ToapisSession, tmp_path: Path) -> None:

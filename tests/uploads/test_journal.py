@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from toapis_async import Completed, Failed, ImageRequest, JobState, RequestValidationError, ToapisSession, Unresolved
+from toapis_async import (
+    AuthenticationError,
+    Completed,
+    Failed,
+    ImageRequest,
+    JobState,
+    RequestValidationError,
+    ToapisSession,
+    Unresolved,
+)
 from toapis_async._journal import digest_of, read_rows
 from toapis_async.models import StoredImage
 from toapis_async.testing import Simulator, faults
@@ -180,6 +189,15 @@ async def test_a_missing_picture_that_no_row_knows_is_told(session: ToapisSessio
         assert "does not exist" in str(outcome.error)
 
 
+async def test_a_picture_that_became_something_else_is_told(session: ToapisSession, journal: Path, cat: Path) -> None:
+    request = ImageRequest("a fox", images=[cat])
+    await session.generate_many([("mine", request)], journal=journal)
+    cat.write_text("<html>")
+    (outcome,) = await session.generate_many([("mine", request)], journal=journal)
+    assert isinstance(outcome, Failed)
+    assert "is not a jpeg, png or webp picture" in str(outcome.error)
+
+
 async def queue(sim: Simulator, journal: Path, request: ImageRequest) -> None:
     """Let a run end before it could upload anything."""
     sim.add_fault(faults.error(500, "internal_error", kind="upload"))
@@ -225,6 +243,36 @@ async def test_a_lost_request_is_sent_again_with_its_picture_or_stays_unresolved
     assert outcome.state is (JobState.UNRESOLVED if is_gone else JobState.COMPLETED)
     assert len(sim.charges) == (0 if is_gone else 1)
     assert kinds(sim).count("upload") == (1 if is_gone else 2)
+
+
+@pytest.mark.parametrize("how", ["left", "closed"])
+async def test_a_lost_request_whose_picture_goes_up_anew_is_not_called_unsent_when_its_batch_ends(
+    sim: Simulator, journal: Path, how: str
+) -> None:
+    sim.add_fault(faults.error(500, "internal_error", kind="submit"))
+    request = ImageRequest("a fox", images=[CAT])
+    async with open_session(sim) as session:
+        await session.generate_many([request], journal=journal)
+    run_sql(journal, "DELETE FROM uploads")
+    sim.add_fault(faults.hang(when="before", kind="upload"))
+    uploads = kinds(sim).count("upload")
+    states_seen: list[JobState] = []
+    async with open_session(sim, resubmit_unknown=True) as session:
+        batch = session.open_batch([request], journal=journal)
+        with suppress(AuthenticationError):
+            async with batch:
+                await sim.wait_for_requests("upload", uploads + 1)
+                if how == "closed":
+                    sim.add_fault(faults.error(401, "unauthorized", kind="submit"))
+                    batch.submit(ImageRequest("a whale"))
+                    states_seen += [outcome.state async for outcome in batch]
+        left = [job for job in batch.unfinished if job.request == request]
+        if how == "left":
+            assert [job.state for job in left] == [JobState.POSTING]
+        else:
+            assert left == []
+    assert states(journal)[0] in {"posting", "unresolved"}
+    assert sim.charges == ()
 
 
 async def test_a_picture_of_an_earlier_run_is_no_result_of_a_task_that_goes_on(

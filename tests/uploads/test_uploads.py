@@ -12,7 +12,6 @@ import pytest
 
 from toapis_async import (
     AuthenticationError,
-    Completed,
     ImageRequest,
     InvalidRequestError,
     RateLimitedError,
@@ -22,6 +21,9 @@ from toapis_async import (
     ToapisSession,
     TransportError,
 )
+from toapis_async._files.references import check_request, load
+from toapis_async._files.uploads import Pieces
+from toapis_async._protocol.uploads import build_form
 from toapis_async.instrumentation import Event, Throttled
 from toapis_async.testing import Fault, Simulator, faults
 
@@ -79,48 +81,6 @@ async def test_large_pictures_are_streamed_whole(session: ToapisSession, sim: Si
     ]
     (record,) = sim.requests
     assert "Transfer-Encoding" not in record.headers  # some gateways refuse chunked uploads
-
-
-async def test_500_requests_that_share_3_pictures_upload_3(session: ToapisSession, sim: Simulator, cat: Path) -> None:
-    sources: list[Path | bytes] = [cat, JPEG, WEBP]
-    requests = [ImageRequest(f"fox {number}", images=sources) for number in range(500)]
-    async with anyio.create_task_group() as group:
-        for request in requests:
-            group.start_soon(session.submit, request)
-    assert len(sim.uploads) == 3
-    assert kinds(sim).count("upload") == 3
-    assert len(sim.charges) == 500
-    urls = {upload.sha256: upload.url for upload in sim.uploads}
-    expected = [urls[hashlib.sha256(content).hexdigest()] for content in (CAT, JPEG, WEBP)]
-    assert all(images == expected for images in sent_images(sim))
-
-
-async def test_500_jobs_that_share_3_pictures_upload_3(session: ToapisSession, sim: Simulator, cat: Path) -> None:
-    sources = [cat, JPEG, WEBP]
-    requests = [ImageRequest(f"fox {number}", images=[sources[number % 3]]) for number in range(500)]
-    outcomes = await session.generate_many(requests)
-    assert all(isinstance(outcome, Completed) for outcome in outcomes)
-    assert len(sim.uploads) == 3
-    assert len(sim.charges) == 500
-
-
-async def test_at_most_four_are_uploaded_at_once(session: ToapisSession, sim: Simulator) -> None:
-    release = anyio.Event()
-    sim.add_fault(faults.delay(0.05, when="before", kind="upload", times=None))
-    most = 0
-
-    async def watch() -> None:
-        nonlocal most
-        while not release.is_set():
-            most = max(most, sum(record.kind == "upload" and record.status is None for record in sim.requests))
-            await anyio.sleep(0.005)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(watch)
-        await session.generate_many([ImageRequest("a fox", images=[CAT + bytes([n])]) for n in range(12)])
-        release.set()
-    assert len(sim.uploads) == 12
-    assert most == 4
 
 
 PASSING: dict[str, Callable[[], Fault]] = {
@@ -212,62 +172,6 @@ async def test_a_service_that_is_not_reached_says_so_and_nothing_was_sent(sim: S
     assert sim.charges == ()
 
 
-async def test_bytes_that_were_refused_are_not_sent_again(session: ToapisSession, sim: Simulator, cat: Path) -> None:
-    sim.add_fault(faults.error(400, "", "Unsupported image type", shape="success", kind="upload"))
-    for source in (cat, CAT):
-        with pytest.raises(InvalidRequestError):
-            await session.upload_image(source)
-    assert kinds(sim) == ["upload"]
-
-
-async def test_those_who_share_an_upload_share_its_failure_and_the_next_tries_again(sim: Simulator, cat: Path) -> None:
-    sim.add_fault(faults.delay(0.1, when="before", kind="upload"))
-    sim.add_fault(faults.error(500, "internal_error", kind="upload"))
-    errors: list[str] = []
-
-    async def fail(session: ToapisSession, number: int) -> None:
-        with pytest.raises(ServerError) as caught:
-            await session.generate(ImageRequest("a fox", images=["https://a.example/1.png"] * number + [cat]))
-        errors.append(caught.value.message[:26])
-
-    async with open_session(sim, attempts=1) as session:
-        async with anyio.create_task_group() as group:
-            for number in range(5):
-                group.start_soon(fail, session, number)
-        assert sorted(errors) == [f"Could not upload images[{number}]" for number in range(5)]
-        assert kinds(sim) == ["upload"]
-        await session.generate(ImageRequest("a fox", images=[cat]))
-    assert len(sim.charges) == 1
-
-
-@pytest.mark.parametrize("how", ["anyio", "asyncio"])
-async def test_cancelling_the_first_of_several_who_share_an_upload_fails_nobody_else(
-    session: ToapisSession, sim: Simulator, cat: Path, how: str
-) -> None:
-    sim.add_fault(faults.hang(when="before", kind="upload"))
-    urls: list[str] = []
-    scope = anyio.CancelScope()
-
-    async def first() -> None:
-        with scope:
-            await session.upload_image(cat)
-
-    async def other() -> None:
-        urls.append(await session.upload_image(cat))
-
-    with anyio.fail_after(10):
-        async with anyio.create_task_group() as group:
-            group.start_soon(first)
-            await sim.wait_for_requests("upload", 1)
-            for _ in range(3):
-                group.start_soon(other)
-            await anyio.sleep(0.05)
-            assert kinds(sim) == ["upload"]
-            scope.cancel()
-    assert len(sim.uploads) == 1
-    assert urls == [sim.uploads[0].url] * 3
-
-
 async def test_cancelling_while_a_picture_goes_up_pays_nothing_and_leaves_nothing(
     session: ToapisSession, sim: Simulator, tmp_path: Path
 ) -> None:
@@ -281,6 +185,27 @@ async def test_cancelling_while_a_picture_goes_up_pays_nothing_and_leaves_nothin
         group.cancel_scope.cancel()
     assert session.unfinished == ()
     assert kinds(sim) == ["upload"]
+
+
+async def test_a_key_that_a_refusal_repeats_is_not_shown(sim: Simulator) -> None:
+    key = "sk-0123456789abcdef"
+    sim.add_fault(faults.error(400, "", f"not for {key}", shape="success", kind="upload"))
+    async with ToapisSession(key, base_url=sim.base_url) as session:
+        with pytest.raises(InvalidRequestError) as caught:
+            await session.upload_image(CAT)
+    assert "not for [key]" in str(caught.value)
+    (record,) = sim.requests
+    assert record.headers["Authorization"] == f"Bearer {key}"
+
+
+async def test_an_attempt_that_has_ended_reads_no_more(cat: Path) -> None:
+    checked = check_request(ImageRequest("a fox", images=[cat]))
+    content = load(checked.pictures[0])
+    pieces = Pieces(content, build_form(content.sha256, content.extension), "images[0]")
+    assert (await anext(pieces)).startswith(b"--")
+    pieces.close()
+    with pytest.raises(OSError, match="changed"):
+        await anext(pieces)
 
 
 async def test_a_picture_that_an_answer_repeats_is_no_result(session: ToapisSession, sim: Simulator, cat: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from .._files.references import Checked, check_request, has_local_images
+from .._files.references import Checked, check_request, has_local_images, is_slow_to_check
 from .._http.dispatch import Dispatcher
 from .._journal import Entry, Journal, Row, describe, is_storable
 from .._schedule.adaptive import Poll
@@ -80,7 +80,7 @@ class Intake:
         key, request = split_item(item)
         checked = None
         try:
-            if has_local_images(request):
+            if is_slow_to_check(request):
                 check = partial(check_request, request, hashed=self.journal is not None)
                 with suppress(RequestValidationError):  # a journal may know a picture that is gone
                     checked = await to_thread.run_sync(check)
@@ -91,8 +91,9 @@ class Intake:
         try:
             return check_request(request, hashed=self.journal is not None)
         except RequestValidationError:
-            known = self.journal is not None and key is not None and is_storable(key) and has_local_images(request)
-            row = self.journal.find(key) if self.journal and key and known else None
+            if self.journal is None or key is None or not is_storable(key) or not has_local_images(request):
+                raise
+            row = self.journal.find(key)
             if row is None:
                 raise
             return check_request(request, hashed=True, stored=row.request.images)

@@ -81,10 +81,24 @@ class UnusableError(Exception):
     """A picture cannot be uploaded; the text says why."""
 
 
+def is_slow(content: object) -> bool:
+    """Whether to check and hash a picture would hold up the event loop."""
+    return len(content) > _CHUNK if isinstance(content, bytes) else isinstance(content, Path)
+
+
 def has_local_images(request: Any) -> bool:
-    """Whether checking a request touches a file, or memory of any size."""
+    """Whether a request has pictures that have no URL yet."""
+    return any(isinstance(image, LocalImage) for image in _images_of(request))
+
+
+def is_slow_to_check(request: Any) -> bool:
+    """Whether to check a request would hold up the event loop."""
+    return any(map(is_slow, _images_of(request)))
+
+
+def _images_of(request: Any) -> Sequence[object]:
     images: Any = request.images if isinstance(request, ImageRequest) else ()
-    return isinstance(images, tuple) and any(isinstance(image, LocalImage) for image in images)  # pyright: ignore[reportUnknownVariableType]
+    return images if isinstance(images, tuple) else ()  # pyright: ignore[reportUnknownVariableType]
 
 
 def check_request(request: Any, *, hashed: bool = False, stored: Sequence[object] = ()) -> Checked:
@@ -98,8 +112,7 @@ def check_request(request: Any, *, hashed: bool = False, stored: Sequence[object
     """
     pictures: list[Picture] = []
     problems: list[str] = []
-    images: Sequence[object] = request.images if has_local_images(request) else ()
-    for index, image in enumerate(images):
+    for index, image in enumerate(_images_of(request)):
         if not isinstance(image, LocalImage):
             continue
         before = stored[index] if index < len(stored) else None
@@ -112,9 +125,7 @@ def check_request(request: Any, *, hashed: bool = False, stored: Sequence[object
 
 async def check_request_aside(request: Any) -> Checked:
     """Check a request without holding up the event loop."""
-    if not has_local_images(request):
-        return check_request(request)
-    return await to_thread.run_sync(check_request, request)
+    return await to_thread.run_sync(check_request, request) if is_slow_to_check(request) else check_request(request)
 
 
 def check_source(source: Any) -> Picture:

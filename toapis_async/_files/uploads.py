@@ -18,7 +18,7 @@ from .._protocol.failures import is_lasting
 from .._protocol.messages import HttpRequest
 from .._protocol.uploads import Broken, Uploaded, UploadForm, UploadReply, build_form, build_upload, interpret_upload
 from ..errors import RequestValidationError, ToapisError, TransportError
-from .references import Content, Picture, UnusableError, changed, check_source, load
+from .references import Content, Picture, UnusableError, changed, check_source, is_slow, load
 
 _AT_ONCE: Final = 4
 _CHUNK: Final = 256 * 1024  # bytes read by the worker thread at once
@@ -38,15 +38,15 @@ class Uploader:
 
     async def upload(self, source: Any) -> str:
         """See `ToapisSession.upload_image`."""
-        picture = await to_thread.run_sync(check_source, source)
+        picture = await to_thread.run_sync(check_source, source) if is_slow(source) else check_source(source)
         _, url = await self.url_of(picture)
         return url
 
     async def url_of(self, picture: Picture, recall: Callable[[str], str | None] | None = None) -> tuple[str, str]:
         """Return the digest and the URL of a picture, which is uploaded if it is not there yet.
 
-        `recall` finds the URL of a digest that an earlier run uploaded. Cancelling this while others wait for
-        the same picture lets one of them upload it.
+        `recall` finds the URL that an earlier run had, for a picture whose digest is known. Cancelling this while
+        others wait for the same picture lets one of them upload it.
 
         Raises:
             RequestValidationError: the file is gone, or is not what was handed over.
@@ -58,14 +58,11 @@ class Uploader:
         if digest and url:  # the file itself is not needed, and may be gone
             return digest, self._urls.setdefault(digest, url)
         try:
-            content = await to_thread.run_sync(load, picture)
+            content = await to_thread.run_sync(load, picture) if is_slow(picture.content) else load(picture)
         except UnusableError as error:
             raise RequestValidationError([str(error)]) from None
-        digest = content.sha256
-        if recall and digest not in self._urls and (known := recall(digest)):
-            self._urls[digest] = known
         try:
-            return digest, await self._share(content, picture.label)
+            return content.sha256, await self._share(content, picture.label)
         except RequestValidationError:
             raise
         except ToapisError as error:
@@ -127,7 +124,7 @@ class _Flight:
 @asynccontextmanager
 async def _opened(content: Content, label: str) -> AsyncGenerator[HttpRequest]:
     form = build_form(content.sha256, content.extension)
-    pieces = _Pieces(content, form, label)
+    pieces = Pieces(content, form, label)
     try:
         yield build_upload(form, content.size, pieces)
     finally:
@@ -144,7 +141,7 @@ def _named(error: ToapisError, label: str) -> ToapisError:
     return error
 
 
-class _Pieces:
+class Pieces:
     """The body of one attempt. The last piece of a file is withheld unless all of it is what was promised."""
 
     def __init__(self, content: Content, form: UploadForm, label: str) -> None:
@@ -166,7 +163,7 @@ class _Pieces:
         if len(self._frame) == 2:
             return self._frame.pop()
         if self._left:
-            return await to_thread.run_sync(self._read)
+            return self._cut() if isinstance(self._content.source, bytes) else await to_thread.run_sync(self._read)
         if self._frame:
             return self._frame.pop()
         raise StopAsyncIteration
@@ -178,15 +175,16 @@ class _Pieces:
             if self._file:
                 self._file.close()
 
+    def _cut(self) -> bytes:
+        assert isinstance(self._content.source, bytes)
+        start = self._content.size - self._left
+        piece = self._content.source[start : start + _CHUNK]
+        self._left -= len(piece)
+        return piece
+
     def _read(self) -> bytes:
-        source = self._content.source
-        if isinstance(source, bytes):
-            start = len(source) - self._left
-            piece = source[start : start + _CHUNK]
-            self._left -= len(piece)
-            return piece
         try:
-            piece = self._read_file(source)
+            piece = self._read_file()
         except OSError as error:
             self.problem = f"{self._label} cannot be read ({error.strerror or error})"
             raise
@@ -195,7 +193,9 @@ class _Pieces:
             raise OSError(self.problem)
         return piece
 
-    def _read_file(self, path: Path) -> bytes:
+    def _read_file(self) -> bytes:
+        path = self._content.source
+        assert isinstance(path, Path)
         with self._lock:
             if self._closed:
                 return b""

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from toapis_async import Batch, JournalError, RequestValidationError
 
-from .._files.references import has_local_images
+from .._files.references import is_slow_to_check
 from .._journal import digest_of, read_rows
 from .exits import UsageError
 from .options import MAX_IN_FLIGHT, Options
@@ -66,7 +66,7 @@ def check_keys(items: Iterable[Item], path: Path) -> None:
 async def read_pictures(items: Iterable[Item]) -> None:
     """Read the local pictures of all requests aside, so that queueing them in one step does not take as long."""
     for _, request in items:
-        if has_local_images(request):
+        if is_slow_to_check(request):
             with suppress(RequestValidationError):  # told when it is queued
                 await anyio.to_thread.run_sync(digest_of, request)
 

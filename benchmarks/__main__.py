@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import journal, polling_cpu
+from benchmarks.polling import report
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -12,3 +13,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     polling_cpu.main(quick=arguments.quick)
     journal.main(quick=arguments.quick)
+    print()
+    report.main(quick=arguments.quick)

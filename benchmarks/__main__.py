@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import downloads, journal, polling_cpu
+from benchmarks.polling import report
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -13,3 +14,5 @@ if __name__ == "__main__":
     polling_cpu.main(quick=arguments.quick)
     journal.main(quick=arguments.quick)
     downloads.main(quick=arguments.quick)
+    print()
+    report.main(quick=arguments.quick)

@@ -120,6 +120,7 @@ async def test_all_prompts_run_once_each_in_flat_memory() -> None:
     seen: set[str] = set()
     most = 0
     outcome: Outcome | None = None
+    gc.collect()  # what other tests left
     before = alive()
     async with (
         Simulator(time_factor=10, limits=None) as sim,

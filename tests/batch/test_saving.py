@@ -164,3 +164,13 @@ async def test_what_was_replayed_and_lost_is_fetched_from_a_fresh_url(sim: Simul
         assert isinstance(error, ResultExpiredError)
         assert error.task_id == outcome.task_id
     assert len(sim.charges) == 1
+
+
+async def test_what_ends_while_the_batch_is_left_keeps_its_end(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.delay(0.3, when="before", kind="submit"))
+    async with open_session(sim) as session:
+        async with session.open_batch([ImageRequest("[[reject]]")], save_to=tmp_path) as batch:
+            await sim.wait_for_requests("submit", 1)
+        (job,) = batch.unfinished
+        assert isinstance(job.outcome, Failed)
+        assert await job.wait() is job.outcome

@@ -156,4 +156,5 @@ def _left(outcome: Outcome) -> Outcome:
 
 def _not_saved(outcome: Completed, error: DownloadError) -> Completed:
     error.about(task_id=outcome.task_id, client_business_id=outcome.client_business_id)
-    return evolve(outcome, files=error.files, download_error=error)
+    # Its frames would live as long as the outcome.
+    return evolve(outcome, files=error.files, download_error=error.with_traceback(None))

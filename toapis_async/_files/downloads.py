@@ -73,7 +73,10 @@ class Downloader:
                 failure = DownloadError(urls[index], f"cannot write to {directory}: {error}", files=files)
             else:
                 continue
-            raise failure.about(task=task)
+            try:
+                raise failure.about(task=task)
+            finally:
+                del failure  # its traceback holds this frame: without the cycle, memory is freed at once
         return tuple(files)
 
     async def _save_one(self, urls: _Urls, index: int, place: Place, max_bytes: int) -> Path:

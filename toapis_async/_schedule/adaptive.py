@@ -172,12 +172,13 @@ class AdaptiveSchedule:
     Of a task that was `joined` some time after it began, nothing is learned about the time before.
     """
 
-    __slots__ = ("_backoff", "_key", "_pending_until", "_table", "_tables")
+    __slots__ = ("_backoff", "_pending_until", "_table", "_tables", "_unknown")
 
     def __init__(self, backoff: AdaptiveBackoff, tables: LifeTables, key: TableKey, *, joined: bool) -> None:
         self._backoff = backoff
         self._tables = tables
-        self._key = key
+        # Only until the model is known: there may be thousands of these.
+        self._unknown = None if key.model else key
         self._table = tables.table(key, backoff.typical)
         self._pending_until = None if joined else 0.0
 
@@ -220,9 +221,9 @@ class AdaptiveSchedule:
 
     def is_of(self, model: str) -> None:
         """Take note of what the service says is the model of a task that was known by its id only."""
-        if not self._key.model:
-            self._key = self._key._replace(model=model)
-            self._table = self._tables.table(self._key, self._backoff.typical)
+        if self._unknown:
+            self._table = self._tables.table(self._unknown._replace(model=model), self._backoff.typical)
+            self._unknown = None
 
 
 Poll: TypeAlias = AdaptiveBackoff | Backoff

@@ -32,6 +32,7 @@ _logger = logging.getLogger("toapis_async")
 
 _GATHER_SECONDS: Final = 0.05
 _LARGEST_GROUP: Final = 1000
+_RELEASED_AT_ONCE: Final = 8
 _LOOK_SECONDS: Final = 1.0  # between two looks at whether the event loop is still there
 _CLOSE_SECONDS: Final = 30.0  # for the last commit, on a disk that is slow
 _Done: TypeAlias = asyncio.Future[JournalError | None]
@@ -54,7 +55,8 @@ class Journal:
         self._is_urgent = False  # whether somebody waits for one of them, or they are many
         self._is_busy = False  # whether the thread has a group
         self._is_closing = False
-        self._next: asyncio.TimerHandle | None = None  # of handing the next group over
+        self._is_soon = False  # whether the next group is handed over at the end of this step of the loop
+        self._timer: asyncio.TimerHandle | None = None  # or, if nobody waits for it, in a moment
         self._groups: SimpleQueue[list[_Write] | None] = SimpleQueue()
         self._opened: _Done = self._loop.create_future()
         self._closed: _Done = self._loop.create_future()
@@ -127,16 +129,21 @@ class Journal:
 
     def _plan(self) -> None:
         """Have the next group handed over: after this step of the loop if it is urgent, else in a moment."""
-        if self._is_busy or self._is_closing or not self._gathered:
+        if self._is_busy or self._is_closing or self._is_soon or not self._gathered:
             return
-        if self._next:
-            if not self._is_urgent:
-                return
-            self._next.cancel()
-        self._next = self._loop.call_later(0.0 if self._is_urgent else _GATHER_SECONDS, self._hand_over)
+        if self._is_urgent:
+            self._is_soon = True
+            self._loop.call_soon(self._hand_over)
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_GATHER_SECONDS, self._hand_over)
 
     def _hand_over(self) -> None:
-        self._next = None
+        self._is_soon = False
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._is_busy or not self._gathered:
+            return
         self._is_busy = True
         self._groups.put(self._gathered[:_LARGEST_GROUP])
         del self._gathered[:_LARGEST_GROUP]
@@ -144,16 +151,20 @@ class Journal:
 
     def _settle(self, group: list[_Write], error: JournalError | None) -> None:
         self._is_busy = False
-        for _, done in group:
-            if done and not done.done():
-                done.set_result(error)
+        self._release([done for _, done in group if done], error)
         self._plan()
+
+    def _release(self, waiting: list[_Done], error: JournalError | None) -> None:
+        """Tell who waits, a few in each step of the loop: what they do next takes its time."""
+        for done in waiting[:_RELEASED_AT_ONCE]:
+            _set(done, error)
+        if rest := waiting[_RELEASED_AT_ONCE:]:
+            self._loop.call_soon(self._release, rest, error)
 
     def _close(self) -> None:
         self._is_closing = True
-        if self._next:
-            self._next.cancel()
         while self._gathered:
+            self._is_busy = False
             self._hand_over()
         self._groups.put(None)
 

@@ -68,6 +68,11 @@ def dated(moment: str) -> Callable[[Reply], Reply]:
     return lambda reply: evolve(reply, headers={"Last-Modified": moment})
 
 
+def only_the_end(reply: Reply) -> Reply:
+    """Leave out the middle of a picture: it begins and ends like one."""
+    return evolve(reply, body=reply.body[-20:])
+
+
 async def saved(session: ToapisSession, task: GenerationTask, folder: Path) -> None:
     with anyio.fail_after(30):
         (file,) = await session.download(task, folder)
@@ -95,11 +100,12 @@ async def test_a_download_that_was_cut_goes_on_where_it_was(
         ([], [faults.transform(with_headers(ETag='"new"'), kind="file", nth=2)], 3),
         ([], [faults.transform(with_headers(Content_Range="bytes 0-9/10"), kind="file", nth=2)], 3),
         ([], [faults.transform(with_headers(Content_Range="nonsense"), kind="file", nth=2)], 3),
+        ([], [faults.transform(only_the_end, kind="file", nth=2)], 3),
         ([], [faults.reply_with(Reply(status=416), when="before", kind="file", nth=2)], 3),
         ([], [faults.reply_with(Reply(status=503), when="before", kind="file", nth=2)], 3),
         ([], [faults.reply_with(Reply(body=WHOLE), when="before", kind="file", nth=2)], 2),
     ],
-    ids=["changed before", "changed since", "another part", "no part", "416", "503", "200"],
+    ids=["changed before", "changed since", "another part", "no part", "a hole", "416", "503", "200"],
 )
 async def test_a_download_that_cannot_go_on_starts_anew(
     session: ToapisSession,
@@ -216,6 +222,19 @@ async def test_a_url_that_ended_is_asked_for_anew_once(
         sim.add_fault(faults.reply_with(Reply(status=status), when="before", kind="file"))
     asked = sum(record.kind == "query" for record in sim.requests)
     await saved(session, task, tmp_path)
+    assert sum(record.kind == "query" for record in sim.requests) == asked + 1
+
+
+async def test_the_urls_of_several_pictures_are_asked_for_together(
+    session: ToapisSession, sim: Simulator, tmp_path: Path
+) -> None:
+    accepted = await session.submit(ImageRequest("a red fox", n=4))
+    sim.complete(accepted.id)
+    task = await session.get(accepted.id)
+    sim.expire(task.id)
+    asked = sum(record.kind == "query" for record in sim.requests)
+    with pytest.raises(ResultExpiredError):
+        await session.download(evolve(task, expires_at=task.completed_at), tmp_path)
     assert sum(record.kind == "query" for record in sim.requests) == asked + 1
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from toapis_async import Backoff, RateLimits, RetryPolicy, ToapisSession
+from toapis_async.instrumentation import Observer
 from toapis_async.testing import Simulator
 from toapis_async.testing.pictures import draw
 
@@ -17,12 +19,13 @@ GIF: Final = b"GIF89a" + bytes(100)
 FAST: Final = RateLimits(submit_per_second=5000, submit_burst=1000, query_per_second=5000, query_burst=1000)
 
 
-def open_session(sim: Simulator, *, attempts: int = 5, **options: Any) -> ToapisSession:
+def open_session(
+    sim: Simulator, *, attempts: int = 5, observers: Sequence[Observer] = (), **options: Any
+) -> ToapisSession:
     quick = Backoff(initial=0.01, maximum=0.05)
     retry = RetryPolicy(attempts=attempts, backoff=quick, lookup_window=0.5, **options)
-    return ToapisSession(
-        sim.api_key, base_url=sim.base_url, limits=FAST, poll=Backoff(initial=0.02, maximum=0.1), retry=retry
-    )
+    poll = Backoff(initial=0.02, maximum=0.1)
+    return ToapisSession(sim.api_key, base_url=sim.base_url, limits=FAST, poll=poll, retry=retry, observers=observers)
 
 
 def sent_images(sim: Simulator) -> list[list[str] | None]:

@@ -24,7 +24,7 @@ from toapis_async import (
 from toapis_async._files.references import check_request, load
 from toapis_async._files.uploads import Pieces
 from toapis_async._protocol.uploads import build_form
-from toapis_async.instrumentation import Event, Throttled
+from toapis_async.instrumentation import Event, RequestFinished, Throttled
 from toapis_async.testing import Fault, Simulator, faults
 
 from .common import CAT, DOG, FAST, GIF, JPEG, WEBP, kinds, open_session, sent_images
@@ -206,6 +206,21 @@ async def test_an_attempt_that_has_ended_reads_no_more(cat: Path) -> None:
     pieces.close()
     with pytest.raises(OSError, match="changed"):
         await anext(pieces)
+
+
+async def test_a_file_that_changes_between_two_attempts_is_not_uploaded(sim: Simulator, cat: Path) -> None:
+    """It keeps its size: only the digest tells."""
+
+    def change(event: Event) -> None:
+        if isinstance(event, RequestFinished) and event.status == 503:
+            cat.write_bytes(CAT[:-1] + bytes([CAT[-1] ^ 1]))
+
+    sim.add_fault(faults.error(503, "busy", kind="upload"))
+    async with open_session(sim, observers=[change]) as session:
+        with pytest.raises(RequestValidationError, match="was changed after it was handed over"):
+            await session.generate(ImageRequest("a fox", images=[cat]))
+    assert sim.uploads == ()
+    assert sim.charges == ()
 
 
 async def test_a_picture_that_an_answer_repeats_is_no_result(session: ToapisSession, sim: Simulator, cat: Path) -> None:

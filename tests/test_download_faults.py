@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -236,6 +238,19 @@ async def test_the_urls_of_several_pictures_are_asked_for_together(
     with pytest.raises(ResultExpiredError):
         await session.download(evolve(task, expires_at=task.completed_at), tmp_path)
     assert sum(record.kind == "query" for record in sim.requests) == asked + 1
+
+
+async def test_a_fresh_picture_in_the_answer_itself_replaces_what_came_before(
+    session: ToapisSession, task: GenerationTask, sim: Simulator, tmp_path: Path
+) -> None:
+    def inside(body: dict[str, Any]) -> object:
+        body["result"]["data"] = [{"b64_json": base64.b64encode(WHOLE).decode()}]
+        return body
+
+    sim.add_fault(faults.cut(CUT * 2, kind="file"))
+    sim.add_fault(faults.reply_with(Reply(status=404), when="before", kind="file", nth=2))
+    sim.add_fault(faults.edit_json(inside, kind="query"))
+    await saved(session, task, tmp_path)
 
 
 async def test_a_fresh_url_is_asked_for_before_an_expired_one_is_tried(

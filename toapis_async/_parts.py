@@ -79,7 +79,7 @@ class Parts:
             task,
             Path(directory),
             naming,
-            is_known=is_known,
+            known=len(task.images) if is_known else 0,
             overwrite=overwrite,
             max_bytes=max_bytes,
         )

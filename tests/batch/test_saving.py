@@ -62,7 +62,9 @@ async def test_a_job_whose_pictures_come_is_counted_and_kept(sim: Simulator, tmp
     sim.add_fault(faults.lasts(0.05, times=None))
     sim.add_fault(faults.hang(when="before", kind="file", times=None))
     async with open_session(sim) as session:
-        async with session.open_batch([FOX] * 10, save_to=tmp_path, max_in_flight=2) as batch:
+        async with session.open_batch(save_to=tmp_path, max_in_flight=2) as batch:
+            for _ in range(10):
+                batch.submit(FOX)
             with anyio.fail_after(30):
                 while batch.progress.downloading < 10:
                     await anyio.lowlevel.checkpoint()
@@ -76,6 +78,18 @@ async def test_a_job_whose_pictures_come_is_counted_and_kept(sim: Simulator, tmp
             assert "the batch was left first" in error.message
             assert error.task_id == job.task_id
     assert not list(tmp_path.iterdir())
+
+
+async def test_no_more_is_pulled_while_pictures_do_not_come(sim: Simulator, tmp_path: Path) -> None:
+    sim.add_fault(faults.lasts(0.01, times=None))
+    sim.add_fault(faults.hang(when="before", kind="file", times=None))
+    async with open_session(sim) as session:
+        async with session.open_batch((FOX for _ in range(100)), save_to=tmp_path, max_in_flight=2) as batch:
+            with anyio.move_on_after(1):  # far more than the pace of the others takes
+                while batch.progress.downloading < 10:
+                    await anyio.lowlevel.checkpoint()
+            assert batch.progress.downloading <= 4
+        assert len(sim.charges) <= 4
 
 
 async def test_draining_waits_for_the_pictures(sim: Simulator, tmp_path: Path) -> None:

@@ -223,6 +223,36 @@ async def test_a_file_that_changes_between_two_attempts_is_not_uploaded(sim: Sim
     assert sim.charges == ()
 
 
+@pytest.mark.parametrize("way", ["single", "batch"])
+async def test_a_first_answer_that_repeats_a_picture_is_no_result(
+    session: ToapisSession, sim: Simulator, way: str
+) -> None:
+    def echo(body: dict[str, Any]) -> object:
+        return {**body, "status": "completed", "image_urls": [sim.uploads[0].url]}
+
+    sim.add_fault(faults.edit_json(echo, kind="submit"))
+    request = ImageRequest("a fox", images=[CAT])
+    if way == "single":
+        task = await session.generate(request)
+    else:
+        task = (await session.generate_many([request]))[0].unwrap()
+    assert sim.uploads[0].url not in [image.url for image in task.images]
+    assert task.images
+
+
+async def test_a_picture_is_uploaded_again_when_its_url_may_have_ended(
+    session: ToapisSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("toapis_async._files.uploads.time.time", lambda: now[-1])
+    first = await session.upload_image(CAT)
+    now.append(19 * 3600.0)
+    assert await session.upload_image(CAT) == first
+    now.append(21 * 3600.0)
+    assert await session.upload_image(CAT) != first
+    assert len(sim.uploads) == 2
+
+
 async def test_a_picture_that_an_answer_repeats_is_no_result(session: ToapisSession, sim: Simulator, cat: Path) -> None:
     def repeat(body: dict[str, Any]) -> object:
         if "result" in body:

@@ -83,8 +83,6 @@ class Board:
         self.uploads = Signal()
         """For the stage before it: there may be a job with pictures to upload."""
         self.holds = 0
-        self.notes = 0
-        """Jobs without pictures to save that wait for their line in the manifest."""
         self.sources: dict[object, int | None] = {}
         """Open feeders, with the number of items left where that is known."""
         self.closed_by: Exception | None = None
@@ -126,8 +124,8 @@ class Board:
         return doubtful
 
     def next_to_place(self) -> JobRecord | None:
-        """Take a job out of the queue of those with pictures to upload."""
-        if not self.unplaced:
+        """Take a job out of the queue of those with pictures to upload, if it can be sent soon: URLs do not last."""
+        if not self.unplaced or len(self.queue) + self._placing >= self.max_in_flight:
             return None
         self._placing += 1
         return self.unplaced.popleft()
@@ -135,6 +133,7 @@ class Board:
     def placed(self) -> None:
         """Note that the uploads of a job that was taken out have ended, somehow."""
         self._placing -= 1
+        self.uploads.notify()
 
     def next_to_send(self) -> JobRecord | None:
         """Take a job out of the queue if a slot is free."""
@@ -142,13 +141,14 @@ class Board:
             return None
         self._sending += 1
         job = self.queue.popleft()
+        self.uploads.notify()
         job.holds_slot = True
         return job
 
     def reserve_slot(self) -> bool:
         """Hold a slot for an item that a feeder is about to pull; False if none is free."""
         taken = len(self.queue) + len(self.unplaced) + self._placing + self._pulling + self._sending
-        if taken >= self.max_in_flight or len(self.ready) + self.notes >= self.max_in_flight:
+        if taken >= self.max_in_flight or len(self.ready) + self._counts[JobState.DOWNLOADING] >= self.max_in_flight:
             return False
         self._pulling += 1
         return True

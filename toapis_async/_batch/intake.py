@@ -13,8 +13,8 @@ from .._files.references import Checked, check_request, has_local_images, is_slo
 from .._http.dispatch import Dispatcher
 from .._journal import Entry, Journal, Row, describe, is_storable
 from .._schedule.adaptive import Poll
-from .._submission import Submission, Submitter, new_client_business_id
-from .._watch import watch_id, watch_submission, without_references
+from .._submission import Submission, Submitter, new_client_business_id, without_references
+from .._watch import watch_id, watch_submission
 from ..errors import RequestValidationError
 from ..models import ImageRequest, JobState, TaskKind
 from ..outcomes import Failed

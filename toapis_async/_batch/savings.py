@@ -13,8 +13,7 @@ from attrs import evolve
 from .._files.downloads import Downloader
 from .._files.manifest import NAME, Manifest, record_of
 from .._files.names import DEFAULT_NAME, Template, folded, safe
-from .._submission import short_digest
-from .._watch import without_references
+from .._submission import short_digest, without_references
 from ..errors import DownloadError
 from ..models import GenerationTask
 from ..outcomes import Completed, Outcome
@@ -67,7 +66,6 @@ class Savings:
             self._pictures.append((job, outcome))
             self._more_pictures.notify()
         else:
-            self._board.notes += 1
             self._others.append((job, outcome))
             self._more_others.notify()
 
@@ -101,15 +99,14 @@ class Savings:
         except OSError as error:
             self._warn(error)
         names = self._template.names(task, key=outcome.key, request=outcome.request, clashes=job in self._clashing)
-        owns = self._manifest.owns_names(outcome.key, task.id)
-        is_known = outcome.replayed if owns is None else owns
+        known = self._manifest.owned(outcome.key, task.id)
 
         async def ask() -> GenerationTask:
             fresh = await self._downloader.get(task.id, task.kind)
             return without_references(fresh, job.submission.references) if job.submission else fresh
 
         try:
-            files = await self._downloader.save(task, self._directory, names, ask=ask, is_known=is_known)
+            files = await self._downloader.save(task, self._directory, names, ask=ask, known=known)
         except DownloadError as error:
             return _not_saved(outcome, error)
         return evolve(outcome, files=files)
@@ -122,7 +119,6 @@ class Savings:
             try:
                 await self._note([outcome for _, outcome in ended])
             finally:
-                self._board.notes -= len(ended)
                 for job, outcome in ended:
                     self._board.finish(job, outcome)
 

@@ -44,14 +44,14 @@ class Downloader:
         naming: Naming,
         *,
         ask: Ask | None = None,
-        is_known: bool,
+        known: int,
         overwrite: bool = False,
         max_bytes: int = MAX_BYTES,
     ) -> tuple[Path, ...]:
         """Save a task's pictures and return the files.
 
-        `is_known` says that a file with such a name can only be this very picture. Otherwise what lies there is
-        compared, and keeps its name if it is another one. `ask` is for fresh URLs.
+        Of the first `known` pictures, a file that has the name can only be that very picture. What lies at the
+        names of others is compared, and keeps its name if it is another one. `ask` is for fresh URLs.
 
         Raises:
             DownloadError: not all of them could be saved.
@@ -63,7 +63,7 @@ class Downloader:
         urls = _Urls(task, ask or partial(self.get, task.id, task.kind))
         files: list[Path] = []
         for index, stem in enumerate(naming.stems):
-            place = Place(directory, stem, naming, is_known=is_known, overwrite=overwrite)
+            place = Place(directory, stem, naming, is_known=index < known, overwrite=overwrite)
             try:
                 files.append(await self._save_one(urls, index, place, max_bytes))
             except Failure as error:

@@ -111,6 +111,7 @@ class Fetcher:
             if scheme == "data":
                 content = _decode_data_uri(url)
                 transfer.check_size(len(content))
+                await self.in_thread(part.restart)
                 await self.in_thread(part.write, [content])
             else:
                 await self._receive(url, transfer)

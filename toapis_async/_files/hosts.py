@@ -10,6 +10,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 _TRANSLATED: Final = IPv6Network("64:ff9b::/96")  # IPv4 addresses in networks that speak only IPv6
+# Translation inside a network, the old private addresses, and two old ways to write IPv4 ones.
+_LOCAL: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "fec0::/10", "::/96", "::ffff:0:0:0/96")))
 
 
 class PrivateAddressError(OSError):
@@ -71,6 +73,8 @@ def is_public(address: str) -> bool:
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and any(found in network for network in _LOCAL):
         return False
     inner = _ipv4_inside(found) if isinstance(found, IPv6Address) else found
     return found.is_multicast is False and (found if inner is None else inner).is_global

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,6 +17,7 @@ from attrs import frozen
 from ..models import Billing, GenerationTask, ImageRequest, Usage
 from ..outcomes import Completed, Outcome
 from .names import tag_of
+from .references import LocalImage, text_of
 
 NAME: Final = "manifest.jsonl"
 _PARAMETERS: Final = ("size", "n", "images", "callback_url", "metadata", "extra")
@@ -68,10 +69,10 @@ class Manifest:
                 pass
             self._seen = seen
 
-    def owns_names(self, key: str, task_id: str) -> bool | None:
-        """Whether the files of a key are this task's, under their first names; None if nothing is known of it."""
+    def owned(self, key: str, task_id: str) -> int:
+        """Return how many of a key's first names are certainly those of this task's pictures."""
         seen = self._seen.get(_digest(key)) if self._seen else None
-        return None if seen is None else seen.task == _digest(task_id) and not seen.is_tagged
+        return seen.count if seen and seen.task == _digest(task_id) and not seen.is_tagged else 0
 
     def has(self, record: Mapping[str, Any]) -> bool:
         """Whether the last line of the record's key says the same."""
@@ -110,12 +111,15 @@ class _Seen:
     task: bytes
     content: bytes
     is_tagged: bool
+    count: int
+    """Files. Those that are missing are the last ones."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> _Seen:
-        task_id, files = str(record.get("task_id")), str(record.get("files"))
+        task_id, files = str(record.get("task_id")), record.get("files")
         result = [record.get(name) for name in ("state", "task_id", "files", "error", "download_error")]
-        return cls(_digest(task_id), _digest(repr(result)), tag_of(task_id) in files)
+        names = cast("list[object]", files) if isinstance(files, list) else []
+        return cls(_digest(task_id), _digest(repr(result)), tag_of(task_id) in str(names), len(names))
 
 
 def record_of(outcome: Outcome, directory: Path) -> dict[str, Any]:
@@ -154,9 +158,7 @@ def _parameters(request: ImageRequest) -> dict[str, Any]:
 
 def _image(image: object) -> object:
     """Return what names a reference picture: its URL, its path, or a digest that stands for its content."""
-    if isinstance(image, os.PathLike):
-        return os.fspath(cast("os.PathLike[str]", image))
-    return f"sha256:{sha256(image).hexdigest()}" if isinstance(image, bytes) else image
+    return text_of(image) if isinstance(image, LocalImage) else image
 
 
 def _costs(task: GenerationTask | None) -> dict[str, Any]:

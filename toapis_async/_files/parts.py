@@ -9,6 +9,7 @@ import filecmp
 import os
 import re
 import secrets
+import stat
 import sys
 import threading
 from collections.abc import Sequence
@@ -98,16 +99,28 @@ class Part:
         """Whether a file has the same content."""
         return filecmp.cmp(self._path, other, shallow=False)
 
-    def publish(self, target: Path) -> Path:
-        """Give the file its name."""
+    def publish(self, target: Path, *, replace: bool) -> bool:
+        """Give the file its name; without `replace`, False if there is such a file already."""
         with self._lock:
             assert self._file is not None
             if sys.platform == "win32":
                 self._file.close()  # an open file cannot be renamed there
-            self._path.replace(target)
+            if replace or not self._link(target):
+                if not replace and target.exists():
+                    return False
+                self._path.replace(target)
             self._file.close()
             self._file = None
-        return target
+        return True
+
+    def _link(self, target: Path) -> bool:
+        """Give the file a second name and take away the first: unlike a rename, that replaces nothing."""
+        try:
+            target.hardlink_to(self._path)
+        except OSError:  # there is one, or the file system knows no links
+            return False
+        self._path.unlink()
+        return True
 
     def discard(self) -> None:
         """Remove the file if it still has its temporary name. May be called at any time, by any thread."""
@@ -157,12 +170,16 @@ class Place:
 
     def take(self, part: Part, extension: str) -> Path:
         """Put a whole picture where it belongs; one of another task that lies there keeps its name."""
-        stem = self.stem
-        if not self.is_known and not self.overwrite and (other := self._find(stem)):
-            if part.equals(other):
-                return other
-            stem = self.naming.tagged(stem)
-        file = part.publish(self.directory / f"{stem}{extension}")
+        stem, is_ours = self.stem, self.is_known or self.overwrite
+        while True:
+            if not is_ours and (other := self._find(stem)):
+                if part.equals(other):
+                    return other
+                stem, is_ours = self.naming.tagged(stem), True
+            file = self.directory / f"{stem}{extension}"
+            if part.publish(file, replace=is_ours):
+                break
+            is_ours = self._find(stem) is None  # an empty file, of no worth, or gone again
         for stale in EXTENSIONS:  # one picture, one file: an earlier one may have been of another kind
             if stale != extension:
                 (self.directory / f"{stem}{stale}").unlink(missing_ok=True)
@@ -171,7 +188,8 @@ class Place:
     def _find(self, stem: str) -> Path | None:
         for path in (self.directory / f"{stem}{extension}" for extension in EXTENSIONS):
             with suppress(FileNotFoundError, NotADirectoryError):
-                if path.stat().st_size:
+                found = path.stat()
+                if found.st_size and stat.S_ISREG(found.st_mode):
                     return path
         return None
 

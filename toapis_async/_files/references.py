@@ -42,6 +42,8 @@ class Stamp(NamedTuple):
     size: int
     modified: int
     """Nanoseconds."""
+    changed: int
+    """Nanoseconds; nobody sets it at will, as copying tools do with `modified`."""
 
 
 @frozen(kw_only=True)
@@ -245,7 +247,7 @@ def _look(path: Path, label: str) -> tuple[Stamp, bytes]:
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else None
         raise UnusableError(f"{label} cannot be read ({reason or error})") from None
-    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns), head
+    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), head
 
 
 @lru_cache(maxsize=4096)  # many requests share a picture

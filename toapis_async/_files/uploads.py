@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, NamedTuple, Self
 
 import anyio
 from anyio import to_thread
@@ -20,10 +21,26 @@ from .._protocol.uploads import Broken, Uploaded, UploadForm, UploadReply, build
 from ..errors import RequestValidationError, ToapisError, TransportError
 from .references import Content, Picture, UnusableError, changed, check_source, is_slow, load
 
+# How long the service keeps an upload is not documented; its results stay for a day. To upload again is free, a
+# request with a dead reference may not be.
+_RECENT_SECONDS: Final = 20 * 3600.0
 _AT_ONCE: Final = 4
 _CHUNK: Final = 256 * 1024  # bytes read by the worker thread at once
 _ANSWER_SECONDS: Final = 60.0
 _SLOWEST: Final = 64 * 1024  # bytes a second; what is slower is given up and tried again
+
+
+class Link(NamedTuple):
+    """The URL of a picture."""
+
+    url: str
+    since: float
+    """When it was uploaded, in Unix seconds."""
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether the service can be relied on to have it still."""
+        return time.time() - self.since < _RECENT_SECONDS
 
 
 class Uploader:
@@ -32,18 +49,18 @@ class Uploader:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._slots = anyio.Semaphore(_AT_ONCE)
-        self._urls: dict[str, str] = {}
+        self._links: dict[str, Link] = {}
         self._refused: dict[str, ToapisError] = {}  # what the service would refuse again
         self._flights: dict[str, _Flight] = {}
 
     async def upload(self, source: Any) -> str:
         """See `ToapisSession.upload_image`."""
         picture = await to_thread.run_sync(check_source, source) if is_slow(source) else check_source(source)
-        _, url = await self.url_of(picture)
-        return url
+        _, link = await self.url_of(picture)
+        return link.url
 
-    async def url_of(self, picture: Picture, recall: Callable[[str], str | None] | None = None) -> tuple[str, str]:
-        """Return the digest and the URL of a picture, which is uploaded if it is not there yet.
+    async def url_of(self, picture: Picture, recall: Callable[[str], Link | None] | None = None) -> tuple[str, Link]:
+        """Return the digest and the URL of a picture, which is uploaded if it is not there, or not any more.
 
         `recall` finds the URL that an earlier run had, for a picture whose digest is known. Cancelling this while
         others wait for the same picture lets one of them upload it.
@@ -54,9 +71,10 @@ class Uploader:
 
         """
         digest = picture.sha256
-        url = digest and (self._urls.get(digest) or (recall and recall(digest)))
-        if digest and url:  # the file itself is not needed, and may be gone
-            return digest, self._urls.setdefault(digest, url)
+        link = digest and (self._known(digest) or (recall and recall(digest)))
+        if digest and link:  # the file itself is not needed, and may be gone
+            self._links[digest] = link
+            return digest, link
         try:
             content = await to_thread.run_sync(load, picture) if is_slow(picture.content) else load(picture)
         except UnusableError as error:
@@ -68,10 +86,14 @@ class Uploader:
         except ToapisError as error:
             raise _named(error, picture.label) from None
 
-    async def _share(self, content: Content, label: str) -> str:
+    def _known(self, digest: str) -> Link | None:
+        link = self._links.get(digest)
+        return link if link and link.is_recent else None
+
+    async def _share(self, content: Content, label: str) -> Link:
         """Upload, or wait for who is uploading the same; who waits hears of the same end."""
         digest = content.sha256
-        while digest not in self._urls:
+        while (link := self._known(digest)) is None:
             if error := self._refused.get(digest):
                 raise error
             flight = self._flights.get(digest)
@@ -81,12 +103,13 @@ class Uploader:
                 await flight.ended.wait()
                 if flight.error:
                     raise flight.error
-        return self._urls[digest]
+        return link
 
     async def _upload(self, content: Content, label: str) -> None:
         flight = self._flights[content.sha256] = _Flight()
         try:
-            self._urls[content.sha256] = await self._dispatcher.upload(lambda: self._send(content, label))
+            url = await self._dispatcher.upload(lambda: self._send(content, label))
+            self._links[content.sha256] = Link(url, time.time())
         except RequestValidationError:
             raise  # of this file; the next one's may be whole
         except ToapisError as error:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from .._files.uploads import Link
 from .errors import journal_errors
 
-# How long the service keeps an upload is not documented; its results stay for a day. To upload again is free, a
-# request with a dead reference may not be.
-_RECENT_SECONDS: Final = 20 * 3600.0
 UPLOADS_SCHEMA: Final = """
 CREATE TABLE uploads (
     number INTEGER PRIMARY KEY,
@@ -62,22 +59,22 @@ class Uploads:
         """
         return tuple(url for url, _ in self._find(sha256))
 
-    def recent(self, sha256: str) -> str | None:
+    def recent(self, sha256: str) -> Link | None:
         """Return the URL of a picture, unless it may be gone from the service.
 
         Raises:
             JournalError: the journal cannot be read.
 
         """
-        found = reversed(self._find(sha256))
-        return next((url for url, noted_at in found if time.time() - noted_at < _RECENT_SECONDS), None)
+        found = (Link(url, since) for url, since in reversed(self._find(sha256)))
+        return next((link for link in found if link.is_recent), None)
 
-    def note(self, sha256: str, url: str) -> None:
+    def note(self, sha256: str, link: Link) -> None:
         """Record that a picture has a URL, once for all who share it; in order, but not at once."""
-        if (sha256, url) not in self._noted:
-            self._noted.add((sha256, url))
-            if url != self.recent(sha256):
-                self._write(Upload(time.time(), sha256, url))
+        if (sha256, link.url) not in self._noted:
+            self._noted.add((sha256, link.url))
+            if link not in self._find(sha256):
+                self._write(Upload(link.since, sha256, link.url))
 
     def _find(self, sha256: str | None) -> list[tuple[str, float]]:
         reader = self._reader()

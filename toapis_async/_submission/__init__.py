@@ -1,7 +1,15 @@
 """The paid step: the record of an intent, the one POST under a shield, and what its answer meant."""
 
 from .pictures import place_pictures
-from .record import Submission, new_client_business_id, short_digest
+from .record import Submission, new_client_business_id, short_digest, without_references
 from .submitter import Submitter, note_accepted
 
-__all__ = ["Submission", "Submitter", "new_client_business_id", "note_accepted", "place_pictures", "short_digest"]
+__all__ = [
+    "Submission",
+    "Submitter",
+    "new_client_business_id",
+    "note_accepted",
+    "place_pictures",
+    "short_digest",
+    "without_references",
+]

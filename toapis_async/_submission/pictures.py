@@ -28,12 +28,12 @@ async def place_pictures(submission: Submission, uploader: Uploader) -> None:
 
     async def place(picture: Picture) -> None:
         try:
-            digest, urls[picture.label] = await uploader.url_of(picture, uploads.recent if uploads else None)
+            digest, link = await uploader.url_of(picture, uploads.recent if uploads else None)
+            urls[picture.label] = link.url
+            if uploads:
+                uploads.note(digest, link)
         except ToapisError as error:
             errors.append(error)
-        else:
-            if uploads:
-                uploads.note(digest, urls[picture.label])
 
     async with anyio.create_task_group() as group:
         for picture in submission.pictures:

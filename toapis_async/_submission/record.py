@@ -7,8 +7,10 @@ the answer is read, so that a cancelled caller can lose the answer but never the
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import blake2b
+
+from attrs import evolve
 
 from .._files.references import Checked
 from .._http.dispatch import Attempts
@@ -126,3 +128,10 @@ class Submission:
             task_id=self.task_id,
             state=self.state,
         )
+
+
+def without_references(task: GenerationTask, references: Collection[str]) -> GenerationTask:
+    """Take the request's own reference pictures out of the results: an answer may repeat the request."""
+    if not references or not task.images:
+        return task
+    return evolve(task, images=tuple(image for image in task.images if image.url not in references))

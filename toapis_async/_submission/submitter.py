@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
+from attrs import evolve
 
 from .._files.references import Checked
 from .._http.dispatch import Dispatcher
@@ -17,7 +18,7 @@ from .._protocol.messages import HttpRequest
 from ..errors import DecodeError, JournalError, RequestValidationError, SubmissionUnknown, ToapisError, TransportError
 from ..instrumentation import SubmissionAmbiguous, TaskAccepted
 from ..models import GenerationTask, JobState
-from .record import Submission, new_client_business_id, short_digest
+from .record import Submission, new_client_business_id, short_digest, without_references
 
 _logger = logging.getLogger("toapis_async")
 
@@ -188,8 +189,9 @@ class Submitter:
         except Exception as error:  # a fault of ours in reading must not lose what may be paid for
             _logger.exception("Could not read the answer to client_business_id %s", submission.client_business_id)
             return Ambiguous(error=DecodeError([repr(error)], http_status=response.status))
-        if not isinstance(reply, Accepted):
-            self._dispatcher.redact(reply.error)
+        if isinstance(reply, Accepted):
+            return evolve(reply, task=without_references(reply.task, submission.references))
+        self._dispatcher.redact(reply.error)
         return reply
 
     def _record(self, submission: Submission, answer: Reply | TransportError) -> None:

@@ -11,7 +11,7 @@ from .looks import (
     watch_submission,
     watch_until_end,
 )
-from .watch import Origin, Verdict, Watch, without_references
+from .watch import Origin, Verdict, Watch
 
 __all__ = [
     "Origin",
@@ -26,5 +26,4 @@ __all__ = [
     "watch_lost",
     "watch_submission",
     "watch_until_end",
-    "without_references",
 ]

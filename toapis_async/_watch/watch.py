@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final, TypeAlias
-
-from attrs import evolve
 
 from .._protocol.endpoints import ABOUT_ANOTHER, Ambiguous, Seen, age_of, build_query, names_another
 from .._protocol.lifecycle import is_end, is_final
 from .._schedule.backoff import TaskSchedule
-from .._submission import Submission
+from .._submission import Submission, without_references
 from ..errors import (
     AuthenticationError,
     DecodeError,
@@ -197,10 +195,3 @@ class Watch:
         self._denials += 1
         lasting = self._denials >= _DENIALS and now - self._denied_since >= _DENIED_FOR
         return error if lasting and self.origin is not Origin.LOST else None
-
-
-def without_references(task: GenerationTask, references: Collection[str]) -> GenerationTask:
-    """Take the request's own reference pictures out of the results: an answer may repeat the request."""
-    if not references or not task.images:
-        return task
-    return evolve(task, images=tuple(image for image in task.images if image.url not in references))

@@ -234,7 +234,7 @@ class ToapisSession:
     async def upload_image(self, source: Path | bytes) -> str:
         """Upload a jpeg, png, webp or gif of at most 10 MB and return its URL; this costs nothing.
 
-        `ImageRequest(images=[Path(...)])` does so by itself. The same bytes are uploaded once in a session.
+        `ImageRequest(images=[Path(...)])` does so by itself. The same bytes are uploaded once in 20 hours.
         Nothing is generated from a gif.
 
         Raises:

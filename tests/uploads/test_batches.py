@@ -55,6 +55,16 @@ def pictured(count: int) -> list[ImageRequest]:
     return [ImageRequest(f"fox {n}", images=[CAT + n.to_bytes(2, "big")]) for n in range(count)]
 
 
+async def test_pictures_go_up_only_when_their_requests_can_soon_be_sent(session: ToapisSession, sim: Simulator) -> None:
+    async with session.open_batch(max_in_flight=2) as batch:
+        for request in pictured(12):
+            batch.submit(request)
+        async for _ in batch:
+            # In flight, in the queue, and on its way up for the slot that this end has freed.
+            assert len(sim.uploads) <= len(sim.charges) + 4
+    assert len(sim.uploads) == len(sim.charges) == 12
+
+
 async def test_slow_uploads_do_not_hold_up_requests_without_pictures(session: ToapisSession, sim: Simulator) -> None:
     sim.add_fault(faults.hang(when="before", kind="upload", times=None))
     async with session.open_batch() as batch:

@@ -15,11 +15,14 @@ from toapis_async import (
     Failed,
     ImageRequest,
     JobState,
+    JournalError,
     RequestValidationError,
     ToapisSession,
     Unresolved,
 )
+from toapis_async._files.manifest import read_manifest
 from toapis_async._journal import digest_of, read_rows
+from toapis_async._journal.uploads import Uploads
 from toapis_async.models import StoredImage
 from toapis_async.testing import Simulator, faults
 
@@ -156,6 +159,40 @@ async def leave_running(sim: Simulator, journal: Path, cat: Path, key: str | Non
         batch.submit(ImageRequest("a fox", images=[cat]), key=key)
         await sim.wait_for_requests("query", 1)
     assert states(journal) == ["submitted"]
+
+
+async def test_an_unreadable_journal_ends_an_upload_and_not_what_runs(
+    sim: Simulator, journal: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise JournalError("cannot be read", path=journal)
+
+    async with open_session(sim) as session, session.open_batch(journal=journal) as batch:
+        running = batch.submit(ImageRequest("a fox"))
+        await sim.wait_for_requests("submit", 1)
+        monkeypatch.setattr(Uploads, "note", unreadable)
+        pictured = batch.submit(ImageRequest("a fox", images=[cat]))
+        outcomes = {outcome.key: outcome async for outcome in batch}
+    assert isinstance(outcomes[running.key], Completed)
+    failed = outcomes[pictured.key]
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, JournalError)
+    assert len(sim.charges) == 1
+
+
+async def test_the_manifest_names_the_pictures_of_a_request_that_a_journal_kept(
+    sim: Simulator, journal: Path, cat: Path, tmp_path: Path
+) -> None:
+    request = ImageRequest("a fox", size="16:9", images=[cat, CAT])
+    async with open_session(sim) as session:
+        await session.generate_many([("fox", request)], journal=journal)
+    rows = [(row.key, row.request) for row in read_rows(journal)]
+    async with open_session(sim) as session:
+        await session.generate_many(rows, journal=journal, save_to=tmp_path / "out")
+    (line,) = read_manifest(tmp_path / "out")
+    assert line["parameters"]["size"] == "16:9"
+    assert line["parameters"]["images"][0] == str(cat)
+    assert line["parameters"]["images"][1].startswith("sha256:")
 
 
 async def test_a_paid_task_goes_on_although_its_picture_is_gone(sim: Simulator, journal: Path, cat: Path) -> None:

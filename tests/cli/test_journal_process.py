@@ -105,13 +105,12 @@ def test_an_interrupted_resume_leaves_what_it_did_not_come_to(serve: Serve, spaw
     for picture in pictures():
         picture.unlink()
     simulator.add_fault(faults.hang(when="before", kind="file", times=None))
-    simulator.add_fault(faults.error(402, "empty", kind="submit", times=None))
-    child = spawn("resume", "out/toapis-journal.db", "--max-in-flight", 1)
+    child = spawn("resume", "out/toapis-journal.db", "--max-in-flight", 2)
     wait_for(simulator, "file", 4)
     child.send_signal(signal.SIGINT)
     returncode, out, err = end(child)
     assert (returncode, out) == (130, "")
-    assert re.search("0 of 4 saved in out, 2 (refused or )?not sent, 2 left for the next run; ", err)
+    assert "0 of 4 saved in out, 4 left for the next run; " in err  # pictures that do not come hold up the rest
     assert "completed, not saved" not in err
     simulator.clear_faults()
     resumed = run_last_line(err)

@@ -331,7 +331,9 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 def child(sim: Simulator, task: GenerationTask, folder: Path, *, limit: int = 0) -> list[str]:
-    return [sys.executable, "-W", "error", "-c", _CHILD, sim.base_url, sim.api_key, task.id, str(folder), str(limit)]
+    # Without -B a limit would also cut short the byte code of what is imported under it, for all later processes.
+    command = [sys.executable, "-B", "-W", "error", "-c", _CHILD]
+    return [*command, sim.base_url, sim.api_key, task.id, str(folder), str(limit)]
 
 
 def environment() -> dict[str, str]:

@@ -29,6 +29,7 @@ LAYERS = [
     "_batch",
     "_single",
     "_parts",
+    "_opening",
     "_session",
     "testing",
     "cli",

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toapis_async import Completed, GeneratedImage, GenerationTask, ImageRequest, TaskStatus, ToapisSession
-from toapis_async._files.names import DEFAULT_NAME, Template, folded, safe, slug
+from toapis_async._files.defaults import DEFAULT_NAME
+from toapis_async._files.names import Template, folded, safe, slug
 from toapis_async.testing import Simulator
 
 anything = st.text(st.characters(), max_size=300)

@@ -19,17 +19,19 @@ Map of the package, each line using only lines above it:
     _batch/             many tasks at once
     _single.py          one task in the caller's own task
     _parts.py           what exists while a session is open
+    _opening.py         what is imported when a session opens: all the above from _http/ on
     _session.py         the verbs
     testing/            a simulator of the service, faults, a virtual clock, a pytest plugin
     cli/                the `toapis` command
 """
 
-from ._batch import Batch, BatchProgress, Job
+import importlib
+import typing
+
 from ._schedule.adaptive import AdaptiveBackoff
 from ._schedule.backoff import Backoff, RetryPolicy
 from ._schedule.pacer import RateLimits
 from ._session import ToapisSession
-from ._single import TaskSnapshots
 from ._version import __version__
 from .errors import (
     ApiError,
@@ -69,6 +71,22 @@ from .models import (
     Usage,
 )
 from .outcomes import Completed, Failed, Outcome, TimedOut, Unresolved
+
+if typing.TYPE_CHECKING:
+    from ._batch import Batch, BatchProgress, Job
+    from ._single import TaskSnapshots
+else:
+    # What only an open session makes is imported when it is asked for: see `_opening`.
+    _LATER = {"Batch": "_batch", "BatchProgress": "_batch", "Job": "_batch", "TaskSnapshots": "_single"}
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+
+    def __dir__():
+        return sorted({*globals(), *_LATER})
+
 
 __all__ = [
     "AdaptiveBackoff",

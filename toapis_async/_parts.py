@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import aiohttp
 
 from ._batch import Batch, RequestSource
 from ._batch.batch import OnExit
@@ -23,7 +25,7 @@ from ._schedule.pacer import RateLimits
 from ._single import Singles
 from ._submission import Submitter
 from ._unfinished import Unfinished
-from .instrumentation import Announcer
+from .instrumentation import Announcer, Observer
 from .models import GenerationTask
 from .outcomes import Completed, Outcome
 
@@ -33,22 +35,23 @@ class Parts:
 
     def __init__(
         self,
-        transport: AiohttpTransport,
         base_url: str,
+        api_key: str,
+        http: aiohttp.ClientSession | None,
         *,
         limits: RateLimits,
         retry: RetryPolicy,
-        announce: Announcer,
+        observers: Sequence[Observer],
     ) -> None:
         self.base_url = base_url
-        self.transport = transport
+        self.transport = transport = AiohttpTransport(base_url, api_key, http)
         self.dispatcher = dispatcher = Dispatcher(
             transport,
             limits=limits,
             retry=retry,
             clock=asyncio.get_running_loop().time,
             random=random.random,
-            announce=announce,
+            announce=Announcer(observers),
         )
         self.submitter = Submitter(dispatcher)
         self.unfinished = Unfinished()

@@ -9,18 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from ._batch import Batch, RequestSource
-from ._batch.batch import OnExit
 from ._config import read_base_url, read_key
-from ._files.downloads import MAX_BYTES
-from ._files.names import DEFAULT_NAME
-from ._http.transport import AiohttpTransport
-from ._parts import Parts
+from ._files.defaults import DEFAULT_NAME, MAX_BYTES
+from ._opening import load_parts
 from ._schedule.adaptive import AdaptiveBackoff, Poll
 from ._schedule.backoff import RetryPolicy
 from ._schedule.pacer import RateLimits
-from ._single import TaskSnapshots
-from .instrumentation import Announcer, Observer
 from .models import GenerationTask, ImageRequest, TaskKind, UnfinishedTask
 from .outcomes import Completed, Outcome
 
@@ -28,6 +22,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import aiohttp
+
+    from ._batch import Batch, RequestSource
+    from ._batch.batch import OnExit
+    from ._parts import Parts
+    from ._single import TaskSnapshots
+    from .instrumentation import Observer
 
 
 class ToapisSession:
@@ -72,7 +72,7 @@ class ToapisSession:
         self._poll = poll or AdaptiveBackoff()
         self._retry = retry or RetryPolicy()
         self._limits = limits or RateLimits()
-        self._announce = Announcer(observers)
+        self._observers = tuple(observers)
         self._parts: Parts | None = None
         self._is_open = False
         self._opened_at = ""
@@ -81,10 +81,18 @@ class ToapisSession:
         return f"<ToapisSession {self._base_url}>"
 
     async def __aenter__(self) -> Self:
+        parts = await load_parts()
+        # In one step from here on, so that nothing is open if this is cancelled.
         if self._parts is not None:
             raise RuntimeError("A ToapisSession can be entered only once; make a new one")
-        transport = AiohttpTransport(self._base_url, self._api_key, self._lent_http)
-        self._parts = Parts(transport, self._base_url, limits=self._limits, retry=self._retry, announce=self._announce)
+        self._parts = parts(
+            self._base_url,
+            self._api_key,
+            self._lent_http,
+            limits=self._limits,
+            retry=self._retry,
+            observers=self._observers,
+        )
         self._is_open = True
         (caller, _) = traceback.extract_stack(limit=2)
         self._opened_at = f"{caller.filename}:{caller.lineno}"

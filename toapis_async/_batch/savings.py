@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from attrs import evolve
 
+from .._files.defaults import DEFAULT_NAME
 from .._files.downloads import Downloader
 from .._files.manifest import NAME, Manifest, record_of
-from .._files.names import DEFAULT_NAME, Template, folded, safe
+from .._files.names import Template, folded, safe
 from .._submission import short_digest, without_references
 from ..errors import DownloadError
 from ..models import GenerationTask

@@ -10,11 +10,10 @@ from typing import Final, TypeAlias
 
 from ..errors import DownloadError, NotFoundError, ResultExpiredError, ToapisError
 from ..models import GenerationTask, TaskKind
+from .defaults import MAX_BYTES
 from .fetching import Failure, Fetcher, Kind
 from .names import Naming
 from .parts import Part, Place, sweep
-
-MAX_BYTES: Final = 200_000_000  # of one picture
 
 Ask: TypeAlias = Callable[[], Awaitable[GenerationTask]]
 """Asks the service for the state of one task, once."""

@@ -13,9 +13,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+import aiohttp
 import anyio
 from anyio import CapacityLimiter, to_thread
 
@@ -23,9 +24,6 @@ from .._schedule.backoff import Backoff
 from .hosts import AddressGuard, PrivateAddressError
 from .images import CutShortError, NotAPictureError
 from .parts import Part
-
-if TYPE_CHECKING:
-    import aiohttp
 
 _T = TypeVar("_T")
 _ATTEMPTS: Final = 4  # in a row, without getting on
@@ -123,8 +121,6 @@ class Fetcher:
             raise Failure(str(error), Kind.PASSING) from None
 
     async def _receive(self, url: str, transfer: _Transfer) -> None:
-        import aiohttp  # noqa: PLC0415 - see _http/transport.py
-
         part = transfer.part
         try:
             async with self._get(url, transfer.conditions()) as response:
@@ -170,8 +166,6 @@ class Fetcher:
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            import aiohttp  # noqa: PLC0415 - see _http/transport.py
-
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(socket_factory=self._guard.open_socket),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS),
@@ -255,8 +249,6 @@ def _is_etag(value: str | None) -> bool:
 
 async def _next_pieces(response: aiohttp.ClientResponse) -> tuple[list[bytes], int, Exception | None]:
     """Read about `_CHUNK` bytes: the pieces, their size (0 at the end), and what went wrong behind them."""
-    import aiohttp  # noqa: PLC0415 - see _http/transport.py
-
     pieces: list[bytes] = []
     size = 0
     try:

@@ -14,7 +14,6 @@ from attrs import frozen
 
 from ..models import GenerationTask, ImageRequest
 
-DEFAULT_NAME: Final = "{key}-{index}{ext}"
 FIELDS: Final = ("key", "index", "id", "ext", "model", "prompt", "date")
 _ALLOWED: Final = f"the fields are {', '.join(f'{{{name}}}' for name in FIELDS)}, and {{ext}} is the end"
 _FORBIDDEN: Final = frozenset('<>:"/\\|?*')

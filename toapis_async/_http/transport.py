@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+import aiohttp
 import anyio
+from yarl import URL
 
 from .._protocol.messages import HttpRequest, HttpResponse
 from .._version import __version__
 from ..errors import TransportError
-
-if TYPE_CHECKING:
-    import aiohttp
 
 _logger = logging.getLogger("toapis_async")
 
@@ -100,11 +99,6 @@ class AiohttpTransport:
     """A transport over an aiohttp session of its own, or a borrowed one that it never closes."""
 
     def __init__(self, base_url: str, api_key: str, http: aiohttp.ClientSession | None) -> None:
-        import aiohttp  # noqa: PLC0415 - most of this package's import time; needed only when a session opens
-        from yarl import URL  # noqa: PLC0415
-
-        self._aiohttp = aiohttp
-        self._url = URL
         self._base_url = base_url
         self._secret = api_key.encode()
         self._headers = {
@@ -165,7 +159,7 @@ class AiohttpTransport:
             await self._http.close()
 
     async def _exchange(self, request: HttpRequest, once: _Once) -> HttpResponse:
-        url = self._url(self._base_url + request.path, encoded=True)
+        url = URL(self._base_url + request.path, encoded=True)
         headers = self._headers
         if stream := request.stream:
             headers = {**headers, "Content-Type": stream.content_type, "Content-Length": str(stream.length)}

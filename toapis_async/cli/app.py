@@ -1,12 +1,14 @@
-"""The commands, their options and their help."""
+"""The commands, their options and their help.
+
+A command imports what it does when it is called: `--help` and a mistake in the options need none of it.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
@@ -15,20 +17,12 @@ from toapis_async import __version__
 from . import exits
 from .display import Screen, make_screen
 from .exits import Exit, UsageError
-from .fetch import Wish, fetch_all
-from .gallery import show_gallery
-from .generate import generate_all
-from .inputs import read_input
-from .journal import NAME
-from .options import MAX_IN_FLIGHT, Options
-from .overview import show_journal
+from .options import JOURNAL_NAME, MAX_IN_FLIGHT, Options
 from .parameters import BaseUrl, Gallery, Json, MaxInFlight, Model, Number, Quiet, References, RetryFailed, Size
-from .plan import make_plan
-from .results import Output
-from .resume import resume_all
-from .simulate import serve
-from .status import show_status
 from .text import clean
+
+if TYPE_CHECKING:
+    from .results import Output
 
 _ABOUT: Final = f"""
 Generate pictures with the ToAPIs image service, many at once, each paid once.
@@ -94,7 +88,9 @@ def generate(
     ] = False,
     journal: Annotated[
         Path | None,
-        Parameter(help=f"File that records every task before it is paid for. If left out: {NAME} in the --out folder."),
+        Parameter(
+            help=f"File that records every task before it is paid for. If left out: {JOURNAL_NAME} in the --out folder."
+        ),
     ] = None,
     no_journal: Annotated[
         bool, Parameter(show_default=False, help="Record nothing: what was generated before is generated again.")
@@ -146,6 +142,10 @@ def generate(
     all unfinished tasks, and the command to go on with. The tasks go on at the service and stay paid for. For the exit
     codes see `toapis --help`.
     """
+    from .generate import generate_all
+    from .inputs import read_input
+    from .plan import make_plan
+
     if simulate and base_url is not None:
         raise UsageError(["--simulate and --base-url exclude each other"])
     if simulate and journal is not None:
@@ -164,7 +164,7 @@ def generate(
         screen.say(clean(note))
     options = Options(
         out=out,
-        journal=None if simulate or no_journal else journal or out / NAME,
+        journal=None if simulate or no_journal else journal or out / JOURNAL_NAME,
         retry_failed=retry_failed,
         simulate=simulate,
         base_url=base_url,
@@ -173,7 +173,7 @@ def generate(
         as_json=json,
         paths=_shows_paths(screen),
     )
-    return asyncio.run(generate_all(plan, options, screen, _output(screen)))
+    return _finish(generate_all(plan, options, screen, _output(screen)))
 
 
 @app.command(usage="Usage: toapis resume FILE [OPTIONS]")
@@ -197,6 +197,8 @@ def resume(
     that are in the folder already are not fetched again. Reference pictures of what is to be sent must lie where they
     were, unchanged. Output and exit codes are those of `toapis generate`.
     """
+    from .resume import resume_all
+
     screen = make_screen(quiet=quiet)
     options = Options(
         out=file.parent if out is None else out,
@@ -208,7 +210,7 @@ def resume(
         as_json=json,
         paths=_shows_paths(screen),
     )
-    return asyncio.run(resume_all(options, screen, _output(screen)))
+    return _finish(resume_all(options, screen, _output(screen)))
 
 
 @app.command(usage="Usage: toapis status ID... [OPTIONS]\n       toapis status --journal FILE [--json]")
@@ -234,6 +236,9 @@ def status(
     The exit code is 0 if every task was found, a failed one too, or the journal was read, and 1 if an id is unknown or
     no answer came. For the others see `toapis --help`.
     """
+    from .overview import show_journal
+    from .status import show_status
+
     output = _output(make_screen(quiet=False))
     if journal is not None:
         if ids or base_url is not None:
@@ -241,7 +246,7 @@ def status(
         return show_journal(journal, as_json=json, output=output)
     if not ids:
         raise UsageError(["no ids: give at least one task id or client_business_id, or --journal FILE"])
-    return asyncio.run(show_status(ids, base_url=base_url, as_json=json, output=output))
+    return _finish(show_status(ids, base_url=base_url, as_json=json, output=output))
 
 
 @app.command(usage="Usage: toapis fetch ID... [OPTIONS]")
@@ -262,11 +267,13 @@ def fetch(
     The exit code is 0 if all pictures are there, 1 if a task failed, is unknown or could not be saved, and 4 if nothing
     did but a task still runs. For the others see `toapis --help`.
     """
+    from .fetch import Wish, fetch_all
+
     if not ids:
         raise UsageError(["no ids: give at least one task id or client_business_id"])
     wish = Wish(ids=ids, out=out, wait=wait, overwrite=overwrite, base_url=base_url, as_json=json)
     screen = make_screen(quiet=False)
-    return asyncio.run(fetch_all(wish, screen, _output(screen)))
+    return _finish(fetch_all(wish, screen, _output(screen)))
 
 
 @app.command(name="gallery", usage="Usage: toapis gallery [DIR]")
@@ -281,6 +288,8 @@ def make_page(
 
     The path of the page goes to stdout. An earlier page is replaced; an `index.html` of your own is not.
     """
+    from .gallery import show_gallery
+
     screen = make_screen(quiet=False)
     return show_gallery(directory, _output(screen), screen)
 
@@ -300,11 +309,21 @@ def simulate(
     Prints two lines to paste into the shell in which you run your program. They set `TOAPIS_BASE_URL` and
     `TOAPIS_API_KEY`. Ctrl-C is the ordinary way to end it: the exit code is 0.
     """
+    from .simulate import serve
+
     screen = make_screen(quiet=False)
-    return asyncio.run(serve(port=port, time_factor=time_factor, output=_output(screen), screen=screen))
+    return _finish(serve(port=port, time_factor=time_factor, output=_output(screen), screen=screen))
+
+
+def _finish(command: Coroutine[Any, Any, int]) -> int:
+    import asyncio
+
+    return asyncio.run(command)
 
 
 def _output(screen: Screen) -> Output:
+    from .results import Output
+
     def lost(error: OSError) -> None:
         reason = "nobody reads it any more" if isinstance(error, BrokenPipeError) else str(error)
         screen.report(f"Standard output cannot be written ({clean(reason)}); its further lines are dropped.")

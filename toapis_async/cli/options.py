@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+JOURNAL_NAME: Final = "toapis-journal.db"
 MAX_IN_FLIGHT: Final = 256
 
 

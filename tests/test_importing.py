@@ -101,6 +101,34 @@ def test_the_loop_goes_on_while_the_first_session_opens() -> None:
     assert ticks > 0
 
 
+def test_the_loop_goes_on_while_a_second_session_waits_for_the_imports_of_the_first() -> None:
+    code = """
+        async def main():
+            ticks = 0
+
+            async def tick():
+                nonlocal ticks
+                while True:
+                    await asyncio.sleep(0)
+                    ticks += 1
+
+            name = "toapis_async._parts"
+            ticking = asyncio.create_task(tick())
+            first = asyncio.create_task(session().__aenter__())
+            while name not in sys.modules:
+                await asyncio.sleep(0)
+            before, is_complete = ticks, hasattr(sys.modules[name], "Parts")
+            async with session():
+                seen = ticks - before
+            ticking.cancel()
+            await (await first).__aexit__(None, None, None)
+            return is_complete or seen > 0
+
+        print(json.dumps(asyncio.run(main())))
+    """
+    assert fresh(textwrap.dedent(OPEN) + textwrap.dedent(code)) is True
+
+
 def test_sessions_that_open_at_once_all_open() -> None:
     code = """
         async def use():

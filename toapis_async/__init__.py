@@ -19,7 +19,7 @@ Map of the package, each line using only lines above it:
     _batch/             many tasks at once
     _single.py          one task in the caller's own task
     _parts.py           what exists while a session is open
-    _opening.py         what is imported when a session opens: all the above from _http/ on
+    _opening.py         imports the parts, and all they use, when the first session opens
     _session.py         the verbs
     testing/            a simulator of the service, faults, a virtual clock, a pytest plugin
     cli/                the `toapis` command

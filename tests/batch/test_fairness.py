@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from toapis_async import Completed, ImageRequest, ToapisSession
+from toapis_async import Backoff, Completed, ImageRequest, RateLimits, ToapisSession
 from toapis_async.testing import Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -29,17 +31,39 @@ async def test_a_question_that_hangs_does_not_hold_up_the_others(session: Toapis
     assert [seconds < 5 for seconds, _ in ended] == [True] * 4 + [False]
 
 
-async def test_a_plain_source_gives_way_before_each_item(session: ToapisSession) -> None:
+def test_a_source_and_a_consumer_that_take_their_time_let_other_tasks_run() -> None:
     turns = 0
-    turns_at_pull: list[int] = []
+    turns_seen: dict[str, list[int]] = {"pull": [], "take": []}
+
+    def work(kind: str) -> None:
+        turns_seen[kind].append(turns)
+        time.sleep(0.002)
 
     def pulled() -> Iterator[ImageRequest]:
-        for _ in range(20):
-            turns_at_pull.append(turns)
+        for _ in range(10):
+            work("pull")
             yield FOX
 
-    async with session.open_batch(pulled()):
-        while len(turns_at_pull) < 20:
+    async def others() -> None:
+        nonlocal turns
+        while True:
             turns += 1
             await checkpoint()
-    assert len(set(turns_at_pull)) == 20
+
+    async def main(sim: Simulator) -> None:
+        poll, limits = Backoff(initial=0.01), RateLimits.for_group("svip")
+        async with (
+            ToapisSession(sim.api_key, base_url=sim.base_url, poll=poll, limits=limits) as session,
+            session.open_batch(pulled()) as batch,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(others)
+            while batch.progress.ended < 10:
+                await anyio.sleep(0.01)
+            async for _ in batch:
+                work("take")
+            group.cancel_scope.cancel()
+
+    with Simulator(limits=None, durations=0.1) as sim:
+        asyncio.run(main(sim))
+    assert [len(set(seen)) for seen in turns_seen.values()] == [10, 10]

@@ -47,25 +47,6 @@ async def test_a_cancelled_consumer_loses_nothing(session: ToapisSession, sim: S
     assert sorted(delivered, key=int) == [str(number) for number in range(80)]
 
 
-async def test_a_full_batch_does_not_starve_the_loop(session: ToapisSession) -> None:
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await anyio.lowlevel.checkpoint()
-
-    async with session.open_batch(foxes(50)) as batch:
-        while batch.progress.ended < 50:
-            await anyio.sleep(1)
-        async with anyio.create_task_group() as group:
-            group.start_soon(count)
-            assert len(await drain(batch)) == 50
-            group.cancel_scope.cancel()
-    assert turns >= 50
-
-
 async def test_hold_keeps_the_iteration_open(session: ToapisSession) -> None:
     async def produce(batch: Batch) -> None:
         with batch.hold():

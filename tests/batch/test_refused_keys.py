@@ -118,7 +118,7 @@ async def test_a_quiet_source_that_is_cancelled_from_inside_is_not_taken_for_end
     assert delivered == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("worker", ["_look_forever", "_send_forever"])
+@pytest.mark.parametrize("worker", ["look_forever", "_send_forever"])
 async def test_a_worker_that_is_killed_is_told(session: ToapisSession, worker: str) -> None:
     batch = session.open_batch(foxes(3))
     with anyio.fail_after(1000), pytest.raises(RuntimeError, match="cancelled from outside"):

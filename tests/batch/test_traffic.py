@@ -40,7 +40,7 @@ async def test_a_fault_of_ours_comes_out_as_it_is(session: ToapisSession, monkey
     async def broken(*_: Any) -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("toapis_async._batch.stages.ask", broken)
+    monkeypatch.setattr("toapis_async._batch.lookers.ask", broken)
     batch = session.open_batch(foxes(3))
     with pytest.raises(KeyError, match="ours"):
         async with batch:

@@ -11,7 +11,6 @@ from typing import Literal, TypeAlias
 
 import anyio
 from anyio import AsyncContextManagerMixin
-from anyio.lowlevel import checkpoint
 
 from .._files.downloads import Downloader
 from .._files.uploads import Uploader
@@ -29,6 +28,7 @@ from .intake import Intake
 from .items import RequestSource, check_source
 from .job import Job, JobRecord
 from .savings import Savings
+from .signals import Breather
 from .stages import Stages
 
 _logger = logging.getLogger("toapis_async")
@@ -99,6 +99,7 @@ class Batch(AsyncContextManagerMixin):
         self._base_url = base_url
         self._used = self._entered = False
         self._error_raised = False
+        self._breather = Breather()
 
     # -- in
 
@@ -167,7 +168,7 @@ class Batch(AsyncContextManagerMixin):
 
     async def __anext__(self) -> Outcome:
         self._check_entered(ended_too=False)
-        await checkpoint()  # a full board must not starve the event loop
+        await self._breather.breathe()  # a full board must not starve the event loop
         board = self._board
         while not board.ready or board.ended:
             if board.ended:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-import anyio
 from attrs import frozen
 
 from .._submission import Submission
 from ..models import JobState
 from ..outcomes import Outcome
 from .job import JobRecord
+from .signals import Bench, Signal
 
 
 @frozen(kw_only=True)
@@ -40,27 +40,6 @@ class BatchProgress:
         return self.completed + self.failed + self.timed_out + self.unresolved
 
 
-class Signal:
-    """Wakes everyone who waits now; costs nothing while nobody does."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self) -> None:
-        self._event: anyio.Event | None = None
-
-    def notify(self) -> None:
-        """Wake all waiters."""
-        if self._event is not None:
-            self._event.set()
-            self._event = None
-
-    async def wait(self) -> None:
-        """Wait for the next `notify`. Check the condition again afterwards."""
-        if self._event is None:
-            self._event = anyio.Event()
-        await self._event.wait()
-
-
 class Board:
     """Where every job of one batch stands."""
 
@@ -78,8 +57,8 @@ class Board:
         """For consumers: something ended, or nothing more will."""
         self.room = Signal()
         """For feeders: there may be a free slot."""
-        self.work = Signal()
-        """For the submit stage: there may be a job to send."""
+        self.senders = Bench()
+        """Who of the submit stage has nothing to send."""
         self.uploads = Signal()
         """For the stage before it: there may be a job with pictures to upload."""
         self.holds = 0
@@ -104,7 +83,7 @@ class Board:
         self._join(job, last=True)
         if self.closed_by is not None:
             job.close(self.closed_by)
-        self.work.notify()
+        self.senders.call_one()
 
     def requeue(self, job: JobRecord, *, last: bool = False) -> None:
         """Put a job that was not accepted back to the head of the queue, or to its end to let others try."""
@@ -112,7 +91,7 @@ class Board:
         self._join(job, last=last)
         if self.closed_by is not None:
             job.close(self.closed_by)
-        self.work.notify()
+        self.senders.call_one()
         self.news.notify()  # it may have been the last one on its way
 
     def take_doubtful(self) -> list[tuple[JobRecord, Submission]]:
@@ -188,7 +167,7 @@ class Board:
         self._free_slot_of(job)
         self.move(job, JobState.DOWNLOADING)
         self.room.notify()
-        self.work.notify()
+        self.senders.call_one()
 
     def finish(self, job: JobRecord, outcome: Outcome) -> None:
         """Note how a job ended and offer the outcome."""
@@ -198,7 +177,7 @@ class Board:
         self.ready.append(job)
         self.news.notify()
         self.room.notify()
-        self.work.notify()
+        self.senders.call_one()
 
     def _free_slot_of(self, job: JobRecord) -> None:
         if job.holds_slot:

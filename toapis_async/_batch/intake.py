@@ -47,6 +47,7 @@ class Intake:
         self._retry_failed = retry_failed
         self._on_job = on_job
         self._keys = Keys()
+        self._on_received = board.received  # one for all jobs: each access would make another
         self._arrived = 0
 
     def submit(self, request: ImageRequest, key: str | None, checked: Checked | None = None) -> JobRecord:
@@ -126,7 +127,7 @@ class Intake:
         task_id: str | None = None,
         kind: TaskKind = "image",
     ) -> JobRecord:
-        job = JobRecord(key, self._arrived, on_received=self._board.received, task_id=task_id, kind=kind)
+        job = JobRecord(key, self._arrived, on_received=self._on_received, task_id=task_id, kind=kind)
         self._arrived += 1
         self._keys.use(key)
         if submission is not None:

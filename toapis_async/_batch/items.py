@@ -7,11 +7,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import Any, Final, TypeAlias, TypeGuard, cast
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from .._submission import short_digest
 from ..errors import RequestValidationError
 from ..models import ImageRequest
+from .signals import Breather
 
 _logger = logging.getLogger("toapis_async")
 
@@ -43,7 +43,7 @@ def split_item(item: Any) -> tuple[Any, Any]:
 
 
 class Keys:
-    """The keys of one batch. Each costs 16 bytes and its place in a set, however long the batch runs."""
+    """The keys of one batch. One that was chosen costs 16 bytes and its place in a set, a running number nothing."""
 
     def __init__(self) -> None:
         self._used: set[bytes] = set()
@@ -66,11 +66,18 @@ class Keys:
 
     def use(self, key: str) -> None:
         """Mark a key as used."""
-        self._used.add(short_digest(key))
+        if key == str(self._next_number):
+            self._next_number += 1
+        else:
+            self._used.add(short_digest(key))
 
     def is_free(self, key: Any) -> TypeGuard[str]:
         """Whether a key is text that was not used."""
-        return isinstance(key, str) and short_digest(key) not in self._used
+        return isinstance(key, str) and not self._is_past_number(key) and short_digest(key) not in self._used
+
+    def _is_past_number(self, key: str) -> bool:
+        # No batch comes to numbers that long, and Python does not read them.
+        return len(key) < 19 and key.isdecimal() and str(int(key)) == key and int(key) < self._next_number
 
     def next_free(self) -> str:
         """Return the running number as a key; numbers that somebody chose as a key are left out."""
@@ -100,16 +107,17 @@ async def close_source(iterator: AsyncIterator[Any] | None) -> None:
 
 
 class SyncSource:
-    """Pulls from a plain iterable, giving way to other tasks before each item."""
+    """Pulls from a plain iterable, giving way to other tasks in between."""
 
     def __init__(self, source: Iterable[Any]) -> None:
         self._iterator = iter(source)
+        self._breather = Breather()
 
     def __aiter__(self) -> SyncSource:
         return self
 
     async def __anext__(self) -> Any:
-        await checkpoint()
+        await self._breather.breathe()
         try:
             return next(self._iterator)
         except StopIteration:

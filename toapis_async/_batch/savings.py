@@ -18,8 +18,9 @@ from .._submission import short_digest, without_references
 from ..errors import DownloadError
 from ..models import GenerationTask
 from ..outcomes import Completed, Outcome
-from .board import Board, Signal
+from .board import Board
 from .job import JobRecord
+from .signals import Signal
 
 _logger = logging.getLogger("toapis_async")
 

@@ -1,12 +1,7 @@
-"""The work of a batch: feeders pull requests, a pool sends them, a pool looks at those that wait.
-
-A waiting task is an entry in a heap of due times, not a coroutine: thousands cost little, and one pause or
-one rate budget holds for all of them.
-"""
+"""The work of a batch: feeders pull requests, a pool sends them, a pool looks at those that wait."""
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sized
 from typing import Any, Final
@@ -20,22 +15,21 @@ from .._protocol.endpoints import Accepted, Refused, Rejected
 from .._protocol.failures import closes_intake
 from .._protocol.lifecycle import is_end
 from .._schedule.adaptive import Poll
-from .._submission import Submission, Submitter, note_accepted
+from .._submission import Submission, Submitter
 from .._unfinished import Unfinished
-from .._watch import Verdict, Watch, announce_end, ask, take_turn, watch_submission
+from .._watch import Verdict, Watch, announce_end, watch_submission
 from ..errors import BatchClosed, ToapisError
 from ..models import GenerationTask, JobState
 from ..outcomes import Outcome
-from .board import Board, Signal
+from .board import Board
 from .items import SyncSource, close_source
 from .job import JobRecord, note_end, outcome_of
+from .lookers import LOOKERS, Lookers
 from .placing import PLACERS, Placing
 from .savings import Savings
 
 _KILLED: Final = "a worker of the batch was cancelled from outside"
 _SENDERS: Final = 32
-_LOOKERS: Final = 32
-_SHORTEST_SLEEP: Final = 0.001
 
 
 class Stages:
@@ -59,10 +53,7 @@ class Stages:
         self._unfinished = unfinished
         self._dispatcher = dispatcher
         self._poll = poll
-        self._heap: list[tuple[float, int, JobRecord]] = []
-        self._sooner = Signal()
-        self._sender_turn = anyio.Lock()
-        self._looker_turn = anyio.Lock()
+        self._lookers = Lookers(dispatcher, self._after_waiting)
         self._stopping = False
         self._workers: TaskGroup
         self._intake: TaskGroup
@@ -83,8 +74,8 @@ class Stages:
             taking = anyio.Event()
             self._workers.start_soon(self._run_intake, taking)
             await taking.wait()
-            for _ in range(_LOOKERS):
-                self._workers.start_soon(self._look_forever)
+            for _ in range(LOOKERS):
+                self._workers.start_soon(self._lookers.look_forever)
             if self._savings:
                 for worker in self._savings.workers:
                     self._workers.start_soon(worker)
@@ -128,8 +119,7 @@ class Stages:
 
     def watch(self, job: JobRecord, watch: Watch) -> None:
         """Let a job wait for its end."""
-        job.watch = watch
-        self._push(job, watch)
+        self._lookers.add(job, watch)
 
     # -- intake
 
@@ -181,14 +171,13 @@ class Stages:
             self._board.requeue(job, last=not submission.pictures)
 
     async def _send_forever(self) -> None:
-        while True:  # without a name for the job: an idle worker shall not keep its last one
+        while True:  # as in `Lookers.look_forever`
             await self._send(await self._next_to_send())
 
     async def _next_to_send(self) -> JobRecord:
-        async with self._sender_turn:
-            while (job := self._board.next_to_send()) is None:
-                await self._board.work.wait()
-            return job
+        while (job := self._board.next_to_send()) is None:
+            await self._board.senders.sit()
+        return job
 
     async def _send(self, job: JobRecord) -> None:
         submission = job.submission
@@ -223,53 +212,6 @@ class Stages:
             self.close_intake(reply.error)
 
     # -- waiting
-
-    def _push(self, job: JobRecord, watch: Watch) -> None:
-        heapq.heappush(self._heap, (watch.due, job.number, job))
-        if self._heap[0][2] is job:
-            self._sooner.notify()
-
-    async def _look_forever(self) -> None:
-        while True:  # see _send_forever
-            await self._look(*await self._next_look())
-
-    async def _look(self, job: JobRecord, sent_at: float) -> None:
-        watch = job.watch
-        assert watch is not None
-        verdict = await ask(watch, self._dispatcher, sent_at)
-        if verdict is None:
-            self._push(job, watch)
-            return
-        submission = job.submission
-        if submission and submission.task is None and submission.entry and isinstance(verdict, GenerationTask):
-            await note_accepted(submission.entry, verdict)  # cancelled here, it can still be looked up
-        self._after_waiting(job, verdict)
-
-    async def _next_look(self) -> tuple[JobRecord, float]:
-        # One at a time stands in front of the gate, so that nobody's deadline passes in a queue behind others.
-        async with self._looker_turn:
-            while True:
-                job = await self._first_due()
-                watch = job.watch
-                assert watch is not None
-                turn = await take_turn(watch, self._dispatcher)
-                if turn is None:
-                    self._push(job, watch)
-                elif isinstance(turn, ToapisError):
-                    self._after_waiting(job, turn)
-                else:
-                    return job, turn
-
-    async def _first_due(self) -> JobRecord:
-        while True:
-            if not self._heap:
-                await self._sooner.wait()
-                continue
-            delay = self._heap[0][0] - self._dispatcher.clock()
-            if delay <= 0:
-                return heapq.heappop(self._heap)[2]
-            with anyio.move_on_after(max(delay, _SHORTEST_SLEEP)):
-                await self._sooner.wait()
 
     def _after_waiting(self, job: JobRecord, verdict: Verdict) -> None:
         submission = job.submission

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from answers import shows
 
 from toapis_async import GeneratedImage, GenerationTask, ImageRequest, TaskStatus, ToapisSession
 from toapis_async._files.references import Checked
-from toapis_async._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, Seen, interpret_submit
+from toapis_async._protocol.endpoints import Accepted, Ambiguous, Refused, Rejected, interpret_submit
 from toapis_async._protocol.messages import HttpResponse
 from toapis_async._schedule.backoff import Backoff, BackoffSchedule
 from toapis_async._submission import Submission
@@ -53,23 +54,25 @@ def watch_for(request: ImageRequest, origin: Origin) -> Watch:
 @pytest.mark.parametrize("origin", [Origin.ACCEPTED, Origin.LOST])
 def test_a_look_that_shows_another_task_shows_nothing(origin: Origin) -> None:
     watch = watch_for(ImageRequest("a fox"), origin)
-    done = (GeneratedImage(url="https://a.example/theirs.png"),)
-    task = GenerationTask(id="tsk_2", status=TaskStatus.COMPLETED, images=done, client_business_id="theirs")
+    done = "https://a.example/theirs.png"
     watch.begin(1.0)
-    assert watch.advance(Seen(task=task), 1.0, lambda: 0.5) is None
+    theirs = shows(TaskStatus.COMPLETED, done, id="tsk_2", client_business_id="theirs")
+    assert watch.advance(theirs, 1.0, lambda: 0.5) is None
     assert watch.last is None
-    ours = GenerationTask(id="tsk_1", status=TaskStatus.COMPLETED, images=done, client_business_id="mine")
-    assert watch.advance(Seen(task=ours), 2.0, lambda: 0.5) == ours
+    ours = shows(TaskStatus.COMPLETED, done, id="tsk_1", client_business_id="mine")
+    assert watch.advance(ours, 2.0, lambda: 0.5) == ours.task
 
 
 def test_the_references_of_a_request_are_no_results() -> None:
     reference = "https://a.example/cat.png"
     watch = watch_for(ImageRequest("a fox", images=[reference]), Origin.ACCEPTED)
-    echoed = GenerationTask(id="t", status=TaskStatus.COMPLETED, images=(GeneratedImage(url=reference),))
-    assert watch.advance(Seen(task=echoed), 1.0, lambda: 0.5) is None
+    echoed = shows(TaskStatus.COMPLETED, reference)
+    assert watch.advance(echoed, 1.0, lambda: 0.5) is None
+    assert watch.last is not None
+    assert watch.last.images == ()
     result = GeneratedImage(url="https://a.example/fox.png")
-    both = GenerationTask(id="t", status=TaskStatus.COMPLETED, images=(GeneratedImage(url=reference), result))
-    verdict = watch.advance(Seen(task=both), 2.0, lambda: 0.5)
+    both = shows(TaskStatus.COMPLETED, reference, result.url)
+    verdict = watch.advance(both, 2.0, lambda: 0.5)
     assert isinstance(verdict, GenerationTask)
     assert verdict.images == (result,)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import anyio
 import pytest
+from answers import shows
+from attrs import evolve
 from learning import KEY, learned, tables_of
 
 from toapis_async import (
     AdaptiveBackoff,
     Backoff,
-    GeneratedImage,
-    GenerationTask,
     ImageRequest,
     NotFoundError,
     ServerError,
@@ -69,16 +69,14 @@ def make(origin: Origin, *, since: float = 100.0, born: float | None = None) -> 
 
 def state(status: TaskStatus, *, after: float | None = None, answered: float | None = None, pictures: int = 0) -> Seen:
     """Say `status`; `after` is the time by the service's clock that it took, `answered` when it says so."""
-    task = GenerationTask(
-        id="t",
+    return shows(
+        status,
+        *["https://a.example/1.png"] * pictures,
+        date=None if answered is None else f"{CREATED + timedelta(seconds=answered):%a, %d %b %Y %H:%M:%S} GMT",
         model="painter",
-        status=status,
-        created_at=CREATED,
-        completed_at=None if after is None else CREATED + timedelta(seconds=after),
-        images=(GeneratedImage(url="https://a.example/1.png"),) * pictures,
+        created_at=CREATED.timestamp(),
+        completed_at=None if after is None else CREATED.timestamp() + after,
     )
-    date = None if answered is None else f"{CREATED + timedelta(seconds=answered):%a, %d %b %Y %H:%M:%S} GMT"
-    return Seen(task=task, date=date)
 
 
 def ask(watch: Watch, sent_at: float, answer: Seen | Exception, answered_at: float | None = None) -> Any:
@@ -159,7 +157,7 @@ def test_an_age_that_cannot_be_is_not_believed(answered: float | None) -> None:
 @pytest.mark.parametrize("date", ["tomorrow", "Thu, 01 Jan 2026 00:00:40", "Thu, 99 Jan 2026 00:00:40 GMT"])
 def test_a_date_that_is_none_is_not_believed(date: str) -> None:
     watch, notes = make(Origin.GIVEN)
-    ask(watch, 103.0, Seen(task=state(TaskStatus.IN_PROGRESS).task, date=date))
+    ask(watch, 103.0, evolve(state(TaskStatus.IN_PROGRESS), date=date))
     assert notes.told("wait") == [("wait", 3.0, True)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from answers import shows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from toapis_async import (
     AuthenticationError,
     Backoff,
     DecodeError,
-    GeneratedImage,
     GenerationTask,
     NotFoundError,
     PermissionDeniedError,
@@ -28,7 +28,6 @@ from toapis_async._protocol.endpoints import Seen
 from toapis_async._schedule.backoff import BackoffSchedule
 from toapis_async._watch import Origin, Verdict, Watch
 
-PICTURES = (GeneratedImage(url="https://a/b"),)
 NOT_FOUND = NotFoundError("no", http_status=404)
 DENIED = AuthenticationError("no", http_status=401)
 SILENCES: list[ToapisError] = [
@@ -41,7 +40,7 @@ SILENCES: list[ToapisError] = [
 
 
 def seen(status: TaskStatus, *, pictures: bool = False, hint: float | None = None) -> Seen:
-    return Seen(task=GenerationTask(id="t", status=status, images=PICTURES if pictures else ()), hint=hint)
+    return shows(status, *(["https://a/b"] if pictures else []), hint=hint)
 
 
 def make(origin: Origin = Origin.ACCEPTED, *, deadline: float = 100.0, since: float = 0.0) -> Watch:
@@ -55,7 +54,7 @@ def half() -> float:
     return 0.5
 
 
-def tell(watch: Watch, answer: Seen | ToapisError, now: float) -> Verdict | None:
+def tell(watch: Watch, answer: Seen | ToapisError | None, now: float) -> Verdict | None:
     """Ask and get an answer in the same moment; the deadline stays as `make` has set it."""
     deadline = watch.deadline
     watch.begin(now)
@@ -123,6 +122,38 @@ def test_a_state_that_is_not_final_goes_on(status: TaskStatus) -> None:
     assert tell(watch, seen(status, pictures=True), 2.0) is None
     assert watch.last is not None
     assert watch.last.status is status
+
+
+def test_the_same_answer_once_more_is_a_look_like_any_other() -> None:
+    watch = make()
+    first = seen(TaskStatus.IN_PROGRESS)
+    assert tell(watch, first, 2.0) is None
+    assert watch.running == first.body
+    assert tell(watch, ServerError("no", http_status=500), 6.0) is None
+    assert tell(watch, None, 14.0) is None
+    assert (watch.looks, watch.due) == (3, 22.0)
+    assert watch.last == first.task
+    error = tell(watch, None, 100.0)
+    assert isinstance(error, PollDeadlineExceeded)
+    assert "500" not in str(error)
+
+
+def test_the_same_answer_once_more_ends_a_row_of_refused_keys() -> None:
+    watch = make()
+    tell(watch, seen(TaskStatus.IN_PROGRESS), 2.0)
+    for now in (10.0, 20.0):
+        assert tell(watch, DENIED, now) is None
+    assert tell(watch, None, 30.0) is None
+    for now in (40.0, 50.0):
+        assert tell(watch, DENIED, now) is None
+    assert tell(watch, DENIED, 60.0) is DENIED
+
+
+def test_a_completed_task_without_a_picture_is_read_each_time() -> None:
+    watch = make()
+    assert watch.running is None
+    assert tell(watch, seen(TaskStatus.COMPLETED), 2.0) is None
+    assert watch.running is None
 
 
 def test_a_completed_task_with_pictures_ends_it() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 
 from .._http.dispatch import QUERY_SECONDS, Dispatcher
-from .._protocol.endpoints import Seen
+from .._protocol.endpoints import Seen, build_query
 from .._schedule.adaptive import Poll, TableKey, task_schedule
 from .._schedule.backoff import Backoff, BackoffSchedule
 from .._submission import Submission
@@ -119,9 +119,12 @@ async def ask(watch: Watch, dispatcher: Dispatcher, sent_at: float) -> Verdict |
     watch.begin(sent_at)
     # The deadline bounds the question too, but the last look gets a fair chance.
     seconds = min(QUERY_SECONDS, max(_SHORTEST_ATTEMPT, watch.deadline - now))
-    answer: Seen | ToapisError
+    answer: Seen | ToapisError | None
     try:
-        answer = await dispatcher.query(watch.request, asked_id=watch.asked_id, sent_at=sent_at, timeout=seconds)
+        question = build_query(watch.kind, watch.asked_id)
+        answer = await dispatcher.query(
+            question, asked_id=watch.asked_id, sent_at=sent_at, timeout=seconds, known=watch.running
+        )
     except ToapisError as error:
         answer = error.with_traceback(None)  # its frames hold the whole answer, and may wait for long
     return watch.advance(answer, dispatcher.clock(), dispatcher.random)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from .._protocol.endpoints import ABOUT_ANOTHER, Ambiguous, Seen, age_of, build_query, names_another
+from .._protocol.endpoints import ABOUT_ANOTHER, Ambiguous, Seen, age_of, build_query, names_another, read_snapshot
 from .._protocol.lifecycle import is_end, is_final
 from .._schedule.backoff import TaskSchedule
 from .._submission import Submission, without_references
@@ -49,9 +49,8 @@ class Watch:
     """The wait for one id. Times are seconds of the session's clock."""
 
     __slots__ = (
-        "_asked_at", "_born", "_denials", "_denied_since", "_incomplete_since", "_last_error", "_schedule",
-        "_silences", "_submission", "asked_id", "deadline", "due", "kind", "last", "looks", "origin", "request",
-        "since",
+        "_answer", "_asked_at", "_born", "_denials", "_denied_since", "_incomplete_since", "_last_error", "_schedule",
+        "_silences", "_submission", "asked_id", "deadline", "due", "kind", "looks", "origin", "since",
     )  # fmt: skip
 
     def __init__(
@@ -66,10 +65,10 @@ class Watch:
         random: Callable[[], float],
         submission: Submission | None = None,
     ) -> None:
+        build_query(kind, asked_id)  # refuses what can be no id; not kept, because thousands may wait
         self.asked_id = asked_id
         self._submission = submission
         self.kind: TaskKind = kind
-        self.request = build_query(kind, asked_id)
         self.origin = origin
         self.since = since
         """When it was accepted, given or lost, or when this run began to wait for it."""
@@ -77,7 +76,7 @@ class Watch:
         """When it was accepted; None until the service tells the age of a task that was there before `since`."""
         self._asked_at = since
         self.deadline = since + schedule.deadline
-        self.last: GenerationTask | None = None
+        self._answer: bytes | None = None  # the last that showed the task, as it came: thousands may wait
         self.looks = 0
         if origin is Origin.LOST:
             self.deadline += _UNTIL_FIRST_LOOK  # see `begin`
@@ -90,6 +89,17 @@ class Watch:
         self._last_error: str | None = None
         self._denials = 0
         self._denied_since = self._incomplete_since = 0.0
+
+    @property
+    def last(self) -> GenerationTask | None:
+        """The last snapshot, made anew of the answer; None if the task was never seen."""
+        task = read_snapshot(self._answer, asked_id=self.asked_id) if self._answer is not None else None
+        return self._cleaned(task) if task else None
+
+    @property
+    def running(self) -> bytes | None:
+        """The last answer, if it showed the task running: the same answer once more says the same."""
+        return None if self._incomplete_since else self._answer
 
     def postpone(self, until: float) -> None:
         """Do not look before `until`, unless the deadline comes first."""
@@ -109,11 +119,17 @@ class Watch:
         self.postpone(pause_end)
         return None
 
-    def advance(self, answer: Seen | ToapisError, now: float, random: Callable[[], float]) -> Verdict | None:
-        """Take note of an answer: returns how the wait ended, or None after setting the next `due`."""
+    def advance(self, answer: Seen | ToapisError | None, now: float, random: Callable[[], float]) -> Verdict | None:
+        """Take note of an answer: returns how the wait ended, or None after setting the next `due`.
+
+        The answer None is the one in `running` once more.
+        """
         self.looks += 1
         hint = 0.0
-        if isinstance(answer, Seen):
+        verdict: Verdict | None = None
+        if answer is None:
+            self._note_seen()
+        elif isinstance(answer, Seen):
             hint = min(answer.hint or 0.0, _LONGEST_HINT)
             verdict = self._seen(answer, now)
         else:
@@ -135,8 +151,8 @@ class Watch:
             not_found = just_looked and not self._silences  # a look long ago says nothing of now
             search = "no task with its id showed up" if not_found else "looking it up was not answered"
             return SubmissionUnknown(f"{self._lost_because()}; {search}", not_found=not_found)
-        if self._incomplete_since and self.last:
-            return ResultMissingError(self.last)
+        if self._incomplete_since and (last := self.last):
+            return ResultMissingError(last)
         return PollDeadlineExceeded(self._schedule.deadline, last_error=self._last_error)
 
     def _lost_because(self) -> str:
@@ -144,16 +160,13 @@ class Watch:
         return reply.error.message if isinstance(reply, Ambiguous) else "its answer was lost"
 
     def _seen(self, answer: Seen, now: float) -> Verdict | None:
-        task = answer.task
-        if self._submission is not None:
-            if names_another(task, self._submission.client_business_id):
-                return self._not_seen(DecodeError([ABOUT_ANOTHER]), now)
-            task = without_references(task, self._submission.references)
-        if self.last is None:
+        if self._submission is not None and names_another(answer.task, self._submission.client_business_id):
+            return self._not_seen(DecodeError([ABOUT_ANOTHER]), now)
+        task = self._cleaned(answer.task)
+        if self._answer is None:
             self._get_to_know(answer)
-        self.last = task
-        self._last_error = None
-        self._denials = 0
+        self._answer = answer.body
+        self._note_seen()
         if self.origin is Origin.LOST:
             return task
         if not is_final(task.status):
@@ -165,6 +178,13 @@ class Watch:
             return task
         self._incomplete_since = self._incomplete_since or now
         return ResultMissingError(task) if now - self._incomplete_since >= _DELIVERABLE_WITHIN else None
+
+    def _note_seen(self) -> None:
+        self._last_error = None
+        self._denials = 0
+
+    def _cleaned(self, task: GenerationTask) -> GenerationTask:
+        return without_references(task, self._submission.references) if self._submission else task
 
     def _get_to_know(self, answer: Seen) -> None:
         if answer.task.model:
@@ -183,7 +203,7 @@ class Watch:
             if isinstance(error, TransportError) and error.closed:
                 return self.expire() if self.origin is Origin.LOST else error
             return None
-        if self.last is not None or self.origin is Origin.LOST:
+        if self._answer is not None or self.origin is Origin.LOST:
             return None
         if self.origin is Origin.ACCEPTED and now - self.since < _VISIBLE_WITHIN:
             return None

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import re
+from codecs import BOM_UTF8
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from types import NoneType, UnionType
@@ -19,7 +21,7 @@ from cattrs import Converter
 from cattrs.errors import BaseValidationError
 
 from ..errors import DecodeError
-from ..models import GenerationTask, Usage
+from ..models import Billing, GeneratedImage, GenerationTask, TaskFailure, Usage
 from .lifecycle import DOCUMENTED_STATUSES, read_status
 
 PANIC: Final = "new_api_panic"
@@ -31,6 +33,7 @@ _URL_KEYS: Final = ("url", "result_url", "image_url", "video_url", "b64_json")
 _LIST_KEYS: Final = ("data", "outputs", "output")
 _SHARED_KEYS: Final = ("images", "image_urls")  # also what a request calls its references: the last resort
 _PLACES: Final = frozenset({"result", *_URL_KEYS, *_LIST_KEYS, *_SHARED_KEYS})
+_PLAIN: Final = re.compile(r"[0-9A-Za-z_~-][0-9A-Za-z_.~-]*")  # text that stands for itself in a URL
 _decoder = json.JSONDecoder()
 _logger = logging.getLogger("toapis_async")
 
@@ -46,7 +49,7 @@ def first_json_value(body: bytes) -> Any:
         DecodeError: there is no JSON value at the start.
 
     """
-    text = body.decode("utf-8-sig", errors="replace").lstrip()
+    text = body.removeprefix(BOM_UTF8).decode(errors="replace").lstrip()
     try:
         value, end = _decoder.raw_decode(text)
     except (ValueError, RecursionError) as error:
@@ -82,9 +85,11 @@ def decode_inline_result(body: Any, *, client_business_id: str) -> GenerationTas
 def _find_task(body: Any) -> dict[str, Any] | None:
     if not _is_object(body):
         return None
+    if _task_id(body) is not None:
+        return body
     data = body.get("data")
     first = data[0] if isinstance(data, list) and data else data  # pyright: ignore[reportUnknownVariableType]
-    candidates: list[Any] = [body, body.get("task"), first, first.get("task") if _is_object(first) else None]
+    candidates: list[Any] = [body.get("task"), first, first.get("task") if _is_object(first) else None]
     for candidate in candidates:
         if _is_object(candidate) and _task_id(candidate) is not None:
             return candidate
@@ -98,8 +103,10 @@ def _looks_like_task(body: dict[str, Any]) -> bool:
 
 def _is_only_an_error(holder: dict[str, Any]) -> bool:
     """Whether an error stands where the state should be; it may carry an id, of the request for instance."""
+    if not holder.get("error"):
+        return False
     spelling = _spelling(holder)
-    if not holder.get("error") or spelling in DOCUMENTED_STATUSES or _images(holder):
+    if spelling in DOCUMENTED_STATUSES or _images(holder):
         return False
     return not spelling or PANIC in str(holder["error"])
 
@@ -121,6 +128,8 @@ def _task_id(holder: dict[str, Any]) -> str | None:
 
 def path_segment(task_id: Any) -> str | None:
     """Percent-encode an id for use in a path; None if that is not possible."""
+    if isinstance(task_id, str) and _PLAIN.fullmatch(task_id):
+        return task_id
     try:
         segment = quote(task_id, safe="")
     except (TypeError, ValueError):
@@ -129,32 +138,31 @@ def path_segment(task_id: Any) -> str | None:
 
 
 def _structure(body: dict[str, Any], holder: dict[str, Any], asked_id: str | None) -> GenerationTask:
-    images = _images(holder) or (_images(body) if holder is not body else [])
-    error = _failure(holder)
+    images = _images(holder) or (_images(body) if holder is not body else ())
     raw_status = holder.get("status")
     spelling = raw_status if isinstance(raw_status, str) else ""
     metadata = holder.get("metadata")
-    values = {
-        **{key: holder.get(key) for key in ("model", "progress", "created_at", "completed_at", "expires_at")},
-        "id": _task_id(holder) or asked_id,
-        "status": read_status(spelling, has_images=bool(images)),
-        "raw_status": spelling,
-        "images": images,
-        "error": error,
-        "billing": holder.get("billing"),
-        "usage": holder.get("usage"),
-        "metadata": metadata if _is_object(metadata) else {},
-        "client_business_id": holder.get("client_business_id")
-        or (metadata.get("client_business_id") if _is_object(metadata) else None),
-        "raw": body,
-    }
-    return _converter.structure(values, GenerationTask)
+    if not _is_object(metadata):
+        metadata = {}
+    known = {name: read(holder[name]) for name, read in _OPTIONAL.items() if holder.get(name) is not None}
+    if "client_business_id" in metadata and not known.get("client_business_id"):
+        known["client_business_id"] = _OPTIONAL["client_business_id"](metadata["client_business_id"])
+    return GenerationTask(
+        id=_task_id(holder) or asked_id or "",
+        status=read_status(spelling, has_images=bool(images)),
+        raw_status=spelling,
+        images=images,
+        error=_failure(holder),
+        metadata=metadata,
+        raw=body,
+        **known,
+    )
 
 
-def _failure(holder: dict[str, Any]) -> dict[str, Any] | None:
+def _failure(holder: dict[str, Any]) -> TaskFailure | None:
     error = holder.get("error") or holder.get("fail_reason")
     if isinstance(error, str):
-        return {"message": error}
+        return TaskFailure(message=error)
     if not _is_object(error):
         return None
     inner = error.get("error")
@@ -162,32 +170,33 @@ def _failure(holder: dict[str, Any]) -> dict[str, Any] | None:
         error = inner
     code = error.get("code") or error.get("type")
     message = error.get("message")
-    return {"message": message if isinstance(message, str) else "", "code": str(code) if code else None}
+    return TaskFailure(message=message if isinstance(message, str) else "", code=str(code) if code else None)
 
 
-def _images(holder: dict[str, Any]) -> list[dict[str, Any]]:
+def _images(holder: dict[str, Any]) -> tuple[GeneratedImage, ...]:
     """Collect result items from every known place, the documented one first, each URL once."""
     if holder.keys().isdisjoint(_PLACES):
-        return []  # nearly every answer: the task still runs
+        return ()  # nearly every answer: the task still runs
     result = holder.get("result")
     places: list[Any] = []
     if _is_object(result):
-        places += [result.get(key) for key in _LIST_KEYS + _SHARED_KEYS] + [result]
+        places += [result[key] for key in _LIST_KEYS + _SHARED_KEYS if key in result] + [result]
     elif result is not None:
         places.append(result)
     places += [holder[key] for key in _LIST_KEYS if key in holder] + [holder]
-    found: dict[str, dict[str, Any]] = {}
-    for item in (item for place in places for item in _items(place)):
-        found.setdefault(item["url"], item)
+    found: dict[str, GeneratedImage] = {}
+    for place in places:
+        for image in _items(place):
+            found.setdefault(image.url, image)
     if not found and result is None and _spelling(holder) == "completed":
-        for item in (item for key in _SHARED_KEYS for item in _items(holder.get(key))):
-            found.setdefault(item["url"], item)
-    return list(found.values())
+        for image in (image for key in _SHARED_KEYS for image in _items(holder.get(key))):
+            found.setdefault(image.url, image)
+    return tuple(found.values())
 
 
-def _items(place: Any) -> list[dict[str, Any]]:
+def _items(place: Any) -> list[GeneratedImage]:
     if isinstance(place, str):
-        return [{"url": place, "extra": {}}] if place.startswith(("http://", "https://", "data:image/")) else []
+        return [GeneratedImage(url=place)] if place.startswith(("http://", "https://", "data:image/")) else []
     if isinstance(place, list):
         return [item for entry in place if not isinstance(entry, list) for item in _items(entry)]  # pyright: ignore[reportUnknownVariableType]
     if not _is_object(place):
@@ -196,7 +205,7 @@ def _items(place: Any) -> list[dict[str, Any]]:
         value = place.get(key)
         if isinstance(value, str) and value:
             url = value if key != "b64_json" or value.startswith("data:") else f"data:image/png;base64,{value}"
-            return [{"url": url, "extra": {name: v for name, v in place.items() if name != key}}]
+            return [GeneratedImage(url=url, extra={name: v for name, v in place.items() if name != key})]
     return []
 
 
@@ -255,23 +264,40 @@ def _configure(converter: Converter) -> None:
     converter.register_structure_hook(datetime, _read_time)
     converter.register_structure_hook_func(lambda t: t is Any or t == Mapping[str, Any], lambda value, _: value)
 
-    def optional(target: Any) -> Any:
-        inner = next(arg for arg in get_args(target) if arg is not NoneType)
-        structure = converter.get_structure_hook(inner)
-
-        def read(value: Any, _: Any) -> Any:
-            if value is None:
-                return None
-            try:
-                return structure(value, inner)
-            except (ValueError, TypeError, ArithmeticError, OSError, BaseValidationError):
-                return None
-
-        return read
+    def optional(target: Any) -> Callable[..., Any]:
+        return _lenient(converter, next(arg for arg in get_args(target) if arg is not NoneType))
 
     converter.register_structure_hook_factory(_is_optional, optional)
     _with_extra(converter, Usage)
 
 
+def _lenient(converter: Converter, kind: Any) -> Callable[..., Any]:
+    structure = converter.get_structure_hook(kind)
+
+    def read(value: Any, _: Any = None) -> Any:
+        if value is None:
+            return None
+        try:
+            return structure(value, kind)
+        except (ValueError, TypeError, ArithmeticError, OSError, BaseValidationError):
+            return None
+
+    return read
+
+
 _converter = Converter()
 _configure(_converter)
+# The fields of a task that are read as they come; the others have shapes of their own, see `_structure`.
+_OPTIONAL: Final = {
+    name: _lenient(_converter, kind)
+    for name, kind in {
+        "model": str,
+        "progress": int,
+        "created_at": datetime,
+        "completed_at": datetime,
+        "expires_at": datetime,
+        "billing": Billing,
+        "usage": Usage,
+        "client_business_id": str,
+    }.items()
+}

@@ -176,6 +176,8 @@ def _free_fields(request: ImageRequest) -> list[str]:
         if not isinstance(value, dict):
             problems.append(f"{name}: {_show(value)} is not a mapping")
             continue
+        if not value:
+            continue
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:

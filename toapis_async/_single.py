@@ -75,6 +75,7 @@ class Singles:
         except ToapisError as error:
             error.about(task_id=task_id)
             raise
+        assert seen is not None
         if is_end(seen.task):
             self._unfinished.settle(task_id, seen.task)
         return seen.task
@@ -125,7 +126,7 @@ class Singles:
 
     async def _attempt(self, submission: Submission) -> ToapisError | None:
         """Pay, and look the task up if the answer is lost; returns None once `submission.task` is there."""
-        await self._submitter.pay(submission)
+        await self._submitter.pay_aside(submission)
         if isinstance(submission.reply, Accepted):
             return None
         if isinstance(submission.reply, Rejected):

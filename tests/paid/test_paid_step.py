@@ -444,13 +444,13 @@ async def test_a_fault_of_ours_in_reading_is_a_lost_answer(
 
 
 # anyio never awaits the coroutine of a child that is cancelled before its first step.
-@pytest.mark.filterwarnings("ignore:coroutine 'Submitter._post' was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:coroutine 'Submitter.pay' was never awaited:RuntimeWarning")
 @pytest.mark.parametrize("early", [True, False])
 async def test_cancelling_the_sending_child_alone_loses_nothing(
     session: ToapisSession, sim: Simulator, early: bool
 ) -> None:
     def child() -> asyncio.Task[Any] | None:
-        return next((task for task in asyncio.all_tasks() if "Submitter._post" in repr(task)), None)
+        return next((task for task in asyncio.all_tasks() if "Submitter.pay" in repr(task)), None)
 
     sim.add_fault(faults.delay(5, when="after", kind="submit"))
     outer = asyncio.create_task(session.submit(FOX))

@@ -8,7 +8,6 @@ from typing import Final
 import anyio
 from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
-from attrs import evolve
 
 from .._files.references import Checked
 from .._http.dispatch import Dispatcher
@@ -101,19 +100,33 @@ class Submitter:
         """Send the request until `submission.reply` says what became of it.
 
         With `give_way` it returns after a refusal for load too, with the submission `QUEUED`, so that others
-        get their turn. Cancelling this before the request is on its way leaves the submission `QUEUED`.
-        Cancelling it during the request takes effect when the answer is recorded, after at most
-        `SHIELD_SECONDS`.
+        get their turn. Cancelling this by a scope before the request is on its way leaves the submission `QUEUED`;
+        during the request it takes effect when the answer is recorded, after at most `SHIELD_SECONDS`. It is for
+        tasks of our own: a native cancellation would leave the answer unread.
         """
         wire = submission.wire
         assert wire is not None
         assert not submission.pictures
 
         async def attempt() -> Reply | TransportError:
-            return await self._attempt(submission, wire)
+            return await self._post(submission, wire)
 
         submission.reply = None
         submission.reply = await self._dispatcher.submit(attempt, submission.attempts, give_way=give_way)
+
+    async def pay_aside(self, submission: Submission) -> None:
+        """Do as `pay` does, for a caller whom anybody may cancel, natively too.
+
+        A shield in the caller's own task would not stop a native cancellation; one in a child does, because the
+        group waits for the child before it lets the cancellation go on.
+        """
+        submission.reply = None
+        while submission.reply is None:  # once, unless somebody cancels the child alone
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.pay, submission)
+            if submission.reply is None and submission.state is JobState.POSTING:
+                error = TransportError("The request was cancelled on its way", sent=True)
+                submission.reply = Ambiguous(error=error)
 
     async def wait_idle(self) -> None:
         """Wait, at most `SHIELD_SECONDS`, until no paid request is on its way; a cancellation waits likewise."""
@@ -126,21 +139,9 @@ class Submitter:
             while self._posting:
                 await self._idle.wait()
 
-    async def _attempt(self, submission: Submission, request: HttpRequest) -> Reply | TransportError:
-        # A shield in the caller's own task would not stop a native cancellation; one in a child does, because
-        # the group waits for the child before it lets the cancellation go on.
-        answers: list[Reply | TransportError] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._post, submission, request, answers)
-        if answers:
-            return answers[0]
-        # Somebody cancelled the child alone.
-        sent = submission.state is JobState.POSTING
-        error = TransportError("The request was cancelled on its way", sent=sent)
-        return Ambiguous(error=error) if sent else error
-
-    async def _post(self, submission: Submission, request: HttpRequest, answers: list[Reply | TransportError]) -> None:
+    async def _post(self, submission: Submission, request: HttpRequest) -> Reply | TransportError:
         await checkpoint_if_cancelled()  # the caller may be gone before anything is paid
+        answers: list[Reply | TransportError] = []
         self._posting += 1
         try:
             with anyio.move_on_after(SHIELD_SECONDS, shield=True):
@@ -161,6 +162,7 @@ class Submitter:
             if not self._posting:
                 self._idle.set()
                 self._idle = anyio.Event()
+        return answers[0]
 
     async def _pay_once(
         self, submission: Submission, request: HttpRequest, answers: list[Reply | TransportError]
@@ -190,35 +192,32 @@ class Submitter:
             _logger.exception("Could not read the answer to client_business_id %s", submission.client_business_id)
             return Ambiguous(error=DecodeError([repr(error)], http_status=response.status))
         if isinstance(reply, Accepted):
-            return evolve(reply, task=without_references(reply.task, submission.references))
+            task = without_references(reply.task, submission.references)
+            return reply if task is reply.task else Accepted(task=task)
         self._dispatcher.redact(reply.error)
         return reply
 
     def _record(self, submission: Submission, answer: Reply | TransportError) -> None:
-        announce = self._dispatcher.announce
         if isinstance(answer, Accepted):
             submission.accept(answer.task, self._dispatcher.clock())
             submission.reply = answer
-            announce(
-                TaskAccepted(
-                    kind=answer.task.kind,
-                    task_id=answer.task.id,
-                    client_business_id=submission.client_business_id,
-                    model=submission.request.model,
-                )
-            )
         elif isinstance(answer, Ambiguous):
             submission.reply = answer
-            announce(
-                SubmissionAmbiguous(
-                    client_business_id=submission.client_business_id,
-                    model=submission.request.model,
-                    reason=answer.error.message,
-                )
-            )
         elif isinstance(answer, Rejected):
             submission.reply = answer
             submission.turn_back()
         else:  # refused for load, or never sent: certainly not accepted
             assert isinstance(answer, Refused | TransportError)
             submission.turn_back()
+        if self._dispatcher.announce:
+            self._tell(submission, answer)
+
+    def _tell(self, submission: Submission, answer: Reply | TransportError) -> None:
+        business_id, model = submission.client_business_id, submission.request.model
+        if isinstance(answer, Accepted):
+            task = answer.task
+            event = TaskAccepted(kind=task.kind, task_id=task.id, client_business_id=business_id, model=model)
+            self._dispatcher.announce(event)
+        elif isinstance(answer, Ambiguous):
+            reason = answer.error.message
+            self._dispatcher.announce(SubmissionAmbiguous(client_business_id=business_id, model=model, reason=reason))

@@ -77,9 +77,9 @@ def test_the_pure_layers_know_no_clock_socket_or_randomness(path: Path) -> None:
         assert not {name.split(".")[0] for name in imported(path)} & IMPURE
 
 
-def test_only_the_codec_knows_cattrs() -> None:
+def test_only_the_converter_knows_cattrs() -> None:
     users = {path.name for path in modules() if any(name.split(".")[0] == "cattrs" for name in imported(path))}
-    assert users == {"codec.py"}
+    assert users == {"converter.py"}
 
 
 def test_the_simulator_shares_no_code_with_the_client() -> None:

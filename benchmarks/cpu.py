@@ -59,7 +59,7 @@ def run(*, quick: bool) -> Report:
     for workload in _QUICK if quick else WORKLOADS:
         with status_server(workload.looks) as origin:
             clients = {client: partial(question, client, origin, workload) for client in CLIENTS}
-            found = interleave(1 if quick else 5, clients)
+            found = interleave(1 if quick else 3, clients)
         rows.append(Row(f"{workload.label}: {BASE}", found.values(BASE, "cpu"), "us"))
         for client in CLIENTS[1:]:
             is_judged = client == "batch"

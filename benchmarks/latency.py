@@ -55,7 +55,7 @@ async def main(mode: str, origin: str, tasks: int, seconds: float) -> dict[str, 
 
 
 def run(*, quick: bool) -> Report:
-    tasks, seconds = 1_000, 2.0 if quick else 30.0
+    tasks, seconds = 1_000, 2.0 if quick else 20.0
     with status_server(_NEVER) as origin:
         modes = {
             mode: partial(measure, "benchmarks.latency", mode, origin, tasks, seconds, timeout=60 + 3 * seconds)

@@ -17,7 +17,7 @@ from benchmarks.table import Point, Report, Row
 PEERS: Final = ("openai", "runwayml", "replicate", "fal-client")
 WORKLOADS: Final = (Workload("N = 100", 100), Workload("N = 1,000", 1_000, looks=4, target=0.15))
 _QUICK: Final = (Workload("N = 20", 20, looks=4),)
-_PATIENCE: Final = 240.0  # seconds for one measurement
+_PATIENCE: Final = 120.0  # seconds for one measurement
 
 
 def run(*, quick: bool) -> Report:

@@ -10,7 +10,7 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from attrs import field, frozen
@@ -67,24 +67,30 @@ class Rounds:
 
     def remark(self, *names: str) -> str:
         """Say what could not be measured, so that no table hides it."""
-        gone = {name: [each for each in self.found[name] if isinstance(each, str)] for name in names}
-        return "; ".join(
-            f"{name} {texts[0]} ({len(texts)} of {len(self.found[name])} rounds)"
-            for name, texts in gone.items()
-            if texts
-        )
+        failures = {name: [each for each in self.found[name] if isinstance(each, str)] for name in names}
+        return "; ".join(f"{name} {texts[0]}" for name, texts in failures.items() if texts)
 
 
 def interleave(rounds: int, measurements: Mapping[str, Callable[[], Figures]]) -> Rounds:
-    """Take all measurements in each round, every second time in the opposite order."""
+    """Take all measurements in each round, every second time in the opposite order.
+
+    One that did not come to its end is not tried again.
+    """
     found: dict[str, list[Figures | str]] = {name: [] for name in measurements}
     for number in range(rounds):
         for name in list(measurements)[:: -1 if number % 2 else 1]:
-            try:
-                found[name].append(measurements[name]())
-            except UnmeasuredError as error:
-                found[name].append(str(error))
+            found[name].append(_once(measurements[name], found[name]))
     return Rounds(found)
+
+
+def _once(measurement: Callable[[], Figures], earlier: Sequence[Figures | str]) -> Figures | str:
+    failures = [each for each in earlier if isinstance(each, str)]
+    if failures:
+        return failures[0]
+    try:
+        return measurement()
+    except UnmeasuredError as error:
+        return str(error)
 
 
 def most_memory() -> float:

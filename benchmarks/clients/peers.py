@@ -1,9 +1,10 @@
 """Clients of other services, each with the helper that it offers for waiting until a task is completed.
 
-That of openai is the one for files, as the one for videos, the same loop, is deprecated.
-All are told the shortest interval that they take: openai, fal-client by an argument, replicate by an attribute of its
-client. In runwayml the interval is a constant, which is replaced. Retries are as they come; timeouts are long enough
-for the queue of requests that each of them builds up.
+That of openai is the one for files, as the one for videos, the same loop, is deprecated. All are told the shortest
+interval: openai and fal-client by an argument, replicate by an attribute of its client; in runwayml it is a constant,
+which is replaced. runwayml and replicate may have 1,000 connections, as openai has by default: with their own 100,
+what a question costs grows with the queue in front of these, and 1,000 tasks take minutes. fal-client has 100 too and
+cannot be told otherwise. Retries are as they come, timeouts long.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 _PATIENCE: Final = 600.0  # seconds
+_CONNECTIONS: Final = {"max_connections": 1_000, "max_keepalive_connections": 20}
 _KEY: Final = "sk-bench"
 
 
@@ -36,11 +38,13 @@ async def openai(origin: str, waves: Sequence[Sequence[str]], interval: float) -
 
 
 async def runwayml(origin: str, waves: Sequence[Sequence[str]], interval: float) -> None:
-    from runwayml import AsyncRunwayML  # noqa: PLC0415
+    import httpx  # noqa: PLC0415
+    from runwayml import AsyncRunwayML, DefaultAsyncHttpxClient  # noqa: PLC0415
     from runwayml.lib import polling  # noqa: PLC0415
 
     polling.__dict__.update(POLL_TIME=interval, POLL_JITTER=0)
-    async with AsyncRunwayML(api_key=_KEY, base_url=f"{origin}/runwayml", timeout=_PATIENCE) as client:
+    http = DefaultAsyncHttpxClient(limits=httpx.Limits(**_CONNECTIONS), timeout=_PATIENCE)
+    async with AsyncRunwayML(api_key=_KEY, base_url=f"{origin}/runwayml", http_client=http) as client:
 
         async def wait(task_id: str) -> None:
             task = await client.tasks.retrieve(task_id)
@@ -55,7 +59,9 @@ async def replicate(origin: str, waves: Sequence[Sequence[str]], interval: float
     import httpx  # noqa: PLC0415
     from replicate.client import Client  # noqa: PLC0415
 
-    client = Client(api_token=_KEY, base_url=f"{origin}/replicate", timeout=httpx.Timeout(_PATIENCE))
+    transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(**_CONNECTIONS))
+    timeout = httpx.Timeout(_PATIENCE)
+    client = Client(api_token=_KEY, base_url=f"{origin}/replicate", timeout=timeout, transport=transport)
     client.poll_interval = interval
 
     async def wait(task_id: str) -> None:

@@ -9,8 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from toapis_async import __version__
+
 _PACKAGES: Final = (
-    "toapis-async", "aiohttp", "anyio", "attrs", "cattrs", "cyclopts", "rich", "openai", "runwayml", "replicate",
+    "aiohttp", "anyio", "attrs", "cattrs", "cyclopts", "rich", "openai", "runwayml", "replicate",
     "fal-client", "httpx",
 )  # fmt: skip
 
@@ -22,6 +24,7 @@ def description() -> list[tuple[str, str]]:
         ("processor", f"{_processor()}, {len(os.sched_getaffinity(0)) if _is_linux() else os.cpu_count()} cores"),
         ("system", f"{platform.system()} {platform.machine()}"),
         ("python", f"{platform.python_implementation()} {platform.python_version()}"),
+        ("toapis-async", __version__),
         *((name, _version(name)) for name in _PACKAGES),
     ]
 

@@ -27,6 +27,8 @@ class Row:
     """What would be better still."""
     at_least: bool = field(default=False, kw_only=True)
     remark: str = field(default="", kw_only=True)
+    may_fail: bool = field(default=False, kw_only=True)
+    """Of somebody else's client: that it does not finish is a finding."""
 
     def reaches(self, measured: float, limit: float) -> bool:
         return measured >= limit if self.at_least else measured <= limit

@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 from benchmarks.processes import most_memory
 from benchmarks.server import WARM_UP, take_counts
 
-_PLACES: Final = {
+_POLLERS: Final = {
     "batch": "ours:poll_by_table",
     "batch, equal waits": "ours:poll_by_backoff",
     "by hand": "by_hand:poll",
@@ -31,20 +31,20 @@ _SUBMITTERS: Final = {
 }
 
 
-def _find(places: dict[str, str], client: str) -> Callable[..., Awaitable[None]]:
-    place = places.get(client, f"peers:{client.replace('-', '_')}")
+def _find(verb: str, client: str) -> Callable[..., Awaitable[None]]:
+    place = (_POLLERS if verb == "poll" else _SUBMITTERS).get(client, f"peers:{verb}_{client.replace('-', '_')}")
     return cast(Callable[..., Awaitable[None]], pkgutil.resolve_name(f"benchmarks.clients.{place}"))
 
 
 async def _poll(client: str, origin: str, waves: str, tasks: str, interval: str) -> dict[str, Any]:
-    poll = _find(_PLACES, client)
+    poll = _find("poll", client)
     await poll(origin, [[WARM_UP]], float(interval))
     ids = [[f"tsk_{wave}_{number}" for number in range(int(tasks))] for wave in range(int(waves))]
     return await _measured(origin, "polls", lambda: poll(origin, ids, float(interval)))
 
 
 async def _submit(client: str, origin: str, tasks: str) -> dict[str, Any]:
-    submit = _find(_SUBMITTERS, client)
+    submit = _find("submit", client)
     await submit(origin, 1)
     return await _measured(origin, "submits", lambda: submit(origin, int(tasks)))
 

@@ -23,8 +23,8 @@ _COLOURS: Final = {
     "fal-client": "#7a6a50",
 }
 _GREY: Final = "#444444"
-_SMALL: Final = 7.5
-_STEP: Final = 0.12
+_SMALL: Final = 7
+_STEP: Final = 0.125
 _TICKS: Final = (0.3, 0.5, 0.8, 1, 2, 3, 5, 10, 20, 30, 50, 100)
 
 
@@ -64,16 +64,20 @@ def _draw_point(axes: Any, point: Point, x: float) -> None:
     colour, middle = _COLOURS[point.client], median(point.ratios)
     axes.vlines(x, min(point.ratios), max(point.ratios), color=colour, linewidth=6, alpha=0.3)
     axes.plot([x], [middle], marker=_marker(point.client), color=colour, markersize=6)
-    text = f"{middle:.2f}" if middle < 10 else f"{middle:.0f}"
+    text = f"{middle:.2f}" if middle < 3 else f"{middle:.1f}" if middle < 10 else f"{middle:.0f}"
     above = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
     axes.annotate(text, (x, max(point.ratios)), fontsize=_SMALL, color=colour, **above)
 
 
 def _draw_target(axes: Any, target: float, place: int) -> None:
     colour = _COLOURS["batch"]
-    axes.hlines(target, place - 0.4, place + 0.4, color=colour, linestyle="--", linewidth=1)
-    below = {"xytext": (0, -8), "textcoords": "offset points", "ha": "left"}
-    axes.annotate(f"target {target:.2f}", (place - 0.4, target), fontsize=_SMALL, color=colour, **below)
+    axes.hlines(target, place - 0.4, place + 0.47, color=colour, linestyle="--", linewidth=1)
+    below = {
+        "xytext": (0, -9),
+        "textcoords": "offset points",
+        "ha": "right",
+    }  # where only dear clients have their place
+    axes.annotate(f"target {target:.2f}", (place + 0.47, target), fontsize=_SMALL, color=colour, **below)
 
 
 def _marker(client: str) -> str:

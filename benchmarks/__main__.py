@@ -16,9 +16,8 @@ def _run_all(names: list[str], *, quick: bool) -> dict[str, Report]:
         started = time.perf_counter()
         print(f"{SECTIONS[name].title} ...", end=" ", flush=True)
         found[name] = SECTIONS[name].run(quick=quick)
-        print(f"{time.perf_counter() - started:.0f} s", flush=True)
-        for line in found[name].lines:
-            print(f"  {line}")
+        print(f"{time.perf_counter() - started:.0f} s\n\n{as_text([{name: found[name]}])}\n")
+        print("".join(f"{line}\n" for line in found[name].lines), flush=True)
     return found
 
 
@@ -34,10 +33,8 @@ def main() -> None:
     if arguments.write and arguments.sections:
         parser.error("--write takes all sections")
     names = arguments.sections or list(SECTIONS)
-    runs: list[dict[str, Report]] = []
-    for _ in range(arguments.runs):
-        runs.append(_run_all(names, quick=arguments.quick))
-        print(f"\n{as_text(runs)}\n", flush=True)
+    runs = [_run_all(names, quick=arguments.quick) for _ in range(arguments.runs)]
+    print(f"All in one table\n\n{as_text(runs)}", flush=True)
     if arguments.write:
         from benchmarks import page  # noqa: PLC0415 - matplotlib is needed for this only
 

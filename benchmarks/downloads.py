@@ -7,16 +7,17 @@ when it was due to when its answer was read.
 from __future__ import annotations
 
 import asyncio
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 
-from benchmarks.polling_cpu import UNLIMITED
-from benchmarks.server import file_server, status_server
+from benchmarks.clients.ours import UNLIMITED
+from benchmarks.files import file_server
+from benchmarks.processes import most_memory
+from benchmarks.server import status_server
+from benchmarks.table import Report, Row
 from toapis_async import Backoff, GeneratedImage, GenerationTask, TaskStatus, ToapisSession
 from toapis_async.instrumentation import Event, TaskEnded
 
@@ -82,37 +83,38 @@ async def fetch_one(files_url: str, size: int) -> tuple[float, float, float]:
     return seconds, before, most_memory()
 
 
-def most_memory() -> float:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (1e6 if sys.platform == "darwin" else 1e3)
-
-
 def measure(*arguments: object) -> list[float]:
     command = [sys.executable, "-m", "benchmarks.downloads", *map(str, arguments)]
-    return [float(word) for word in subprocess.run(command, capture_output=True, check=True).stdout.split()]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=600)
+    return [float(word) for word in done.stdout.split()]
 
 
-def main(*, quick: bool) -> None:
+def run(*, quick: bool) -> Report:
     rounds = 1 if quick else 5
-    print(f"\nHow late a batch of {TASKS} tasks looks at them, {rounds} interleaved rounds")
-    print(f"{'':28}{'median':>10}{'99 of 100':>12}{'worst':>10}")
-    found: dict[str, list[float]] = {name: [] for name in RATES}
+    found: dict[str, list[list[float]]] = {name: [] for name in RATES}
     with file_server() as files_url:
         for _ in range(rounds):
             for name, rate in RATES.items():
                 with status_server(LOOKS) as base_url:
-                    found[name] += measure("delays", base_url, files_url, "" if rate is None else rate)
-        for name, late in found.items():
-            _print_row(name, late)
+                    found[name].append(measure("delays", base_url, files_url, "" if rate is None else rate))
         size = 100_000_000 if quick else 1_000_000_000
         seconds, before, after = measure("one", files_url, size)
-    speed = size / seconds / 1e6
-    print(f"A picture of {size / 1e6:,.0f} MB: {speed:.0f} MB/s, memory {before:.0f} MB before, {after:.0f} MB at most")
-
-
-def _print_row(name: str, late: Sequence[float]) -> None:
-    last = statistics.quantiles(late, n=100)[98]
-    print(f"{name:28}{statistics.median(late) * 1e3:7.1f} ms{last * 1e3:9.1f} ms{max(late) * 1e3:7.1f} ms", flush=True)
+    rows: list[Row] = []
+    for name, late in found.items():
+        rows += [
+            Row(f"a look is late, {name}: median", [1e3 * statistics.median(each) for each in late], "ms"),
+            Row(
+                f"a look is late, {name}: 99 of 100",
+                [1e3 * statistics.quantiles(each, n=100)[98] for each in late],
+                "ms",
+            ),
+        ]
+    return Report([
+        *rows,
+        Row(f"a picture of {size / 1e6:,.0f} MB, a second", [size / seconds / 1e6], "MB"),
+        Row("most memory before it", [before], "MB"),
+        Row("most memory after it", [after], "MB"),
+    ])
 
 
 if __name__ == "__main__":

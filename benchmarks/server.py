@@ -1,41 +1,88 @@
-"""The service and a result host as cheap as can be, in processes of their own: what is measured is the client."""
+"""The service as cheap as can be, in a process of its own: what is measured is the client.
+
+It speaks to all clients alike but for the words, and counts what it is asked.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import re
+import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from email.utils import formatdate
 from multiprocessing.connection import Connection
+from typing import Any, Final, cast
 
-_RUNNING = (
-    '{"id":"%s","object":"generation.task","model":"grok-4-1-image","status":"in_progress","progress":10,'
-    '"created_at":1760000000,"metadata":{}}'
-)
-_COMPLETED = (
-    '{"id":"%s","object":"generation.task","model":"grok-4-1-image","status":"completed","progress":100,'
-    '"created_at":1760000000,"completed_at":1760000053,"expires_at":1760086453,"metadata":{},'
-    '"result":{"type":"image","data":[{"url":"https://files.invalid/generated/1.png"}]}}'
-)
-_BLOCK = bytes(64 * 1024)
+from benchmarks.dialects import DIALECTS, OURS
+
+WARM_UP: Final = "warm"
+"""The id of a task that is completed at the first question."""
+
 _LENGTH = re.compile(rb"(?i)content-length: *([0-9]+)")
-_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
+_HEAD = b"HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 
 
-class _Status(asyncio.Protocol):
-    """Says `in_progress` to the first questions about an id and `completed` to the last one."""
+class _Service:
+    """Says of a task that it runs to the first questions, and that it is completed to question `looks`.
 
-    def __init__(self, asked: Counter[str], looks: int) -> None:
-        self._asked = asked
+    With `looks=0` a task is completed in the answer to its POST.
+    """
+
+    def __init__(self, looks: int) -> None:
         self._looks = looks
+        self._moment = 0
+        self._date = b""
+        self.reset()
+
+    def reset(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.polls = self.submits = self.connections = 0
+
+    def answer(self, head: bytes) -> bytes:
+        method, target, _ = head.split(b" ", 2)
+        body = self._post(target.decode()) if method == b"POST" else self._get(target.decode())
+        if (now := int(time.time())) != self._moment:
+            self._moment, self._date = now, formatdate(now, usegmt=True).encode()
+        return _HEAD % (self._date, len(body)) + body
+
+    def _post(self, target: str) -> bytes:
+        self.submits += 1
+        dialect = DIALECTS.get(target.split("/", 2)[1], OURS)
+        return dialect.accept({"id": f"tsk_{self.submits}", "now": self._moment}, done=not self._looks)
+
+    def _get(self, target: str) -> bytes:
+        if target.startswith("/-/"):
+            counts = {"polls": self.polls, "submits": self.submits, "connections": self.connections}
+            self.reset()
+            return json.dumps(counts).encode()
+        first, _, rest = target[1:].partition("/")
+        is_result = False
+        if first == "fal":  # .../requests/ID/status until it is done, then .../requests/ID
+            rest, is_status, _ = rest.partition("/status")
+            is_result = not is_status
+        task_id = rest.rpartition("/")[2]
+        self.polls += 1
+        self.asked[task_id] += not is_result
+        done = is_result or task_id == WARM_UP or self.asked[task_id] % self._looks == 0
+        return DIALECTS.get(first, OURS).show({"id": task_id, "now": self._moment}, done=done)
+
+
+class _Exchange(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, service: _Service) -> None:
+        self._service = service
         self._buffer = b""
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._service.connections += 1
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -47,57 +94,13 @@ class _Status(asyncio.Protocol):
                 return
             self._buffer = self._buffer[rest:]
             assert self._transport is not None
-            body = self._accept() if head.startswith(b"POST") else self._show(head)
-            self._transport.write((_HEAD % len(body) + body).encode())
-
-    def _accept(self) -> str:
-        self._asked[""] += 1
-        return _RUNNING % f"tsk_{self._asked['']}"
-
-    def _show(self, head: bytes) -> str:
-        task_id = head.split(b" ", 2)[1].rsplit(b"/", 1)[1].decode()
-        self._asked[task_id] += 1
-        done = self._asked[task_id] % self._looks == 0
-        return (_COMPLETED if done else _RUNNING) % task_id
-
-
-async def _send_picture(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer `GET /BYTES/RATE/NAME` with a file of at least so many bytes, at so many a second; 0: at once."""
-    try:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            size, rate = map(int, head.split(b" ", 2)[1].split(b"/")[1:3])
-            # A PNG whose one large chunk no reader looks at.
-            begin = b"\x89PNG\r\n\x1a\n" + size.to_bytes(4, "big") + b"teSt"
-            end = bytes(4) + bytes(4) + b"IEND\xaeB`\x82"
-            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(begin) + size + len(end)}\r\n\r\n".encode() + begin)
-            for start in range(0, size, len(_BLOCK)):
-                writer.write(_BLOCK[: size - start])
-                await writer.drain()
-                if rate:
-                    await asyncio.sleep(len(_BLOCK) / rate)
-            writer.write(end)
-            await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError):
-        pass
-    finally:
-        writer.close()
-
-
-async def _serve_files(pipe: Connection) -> None:
-    server = await asyncio.start_server(_send_picture, "127.0.0.1", 0, backlog=1024)
-    pipe.send(server.sockets[0].getsockname()[1])
-    await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
-    server.close()
-
-
-def _files_main(pipe: Connection) -> None:
-    asyncio.run(_serve_files(pipe))
+            self._transport.write(self._service.answer(head))
 
 
 async def _serve(pipe: Connection, looks: int) -> None:
-    asked: Counter[str] = Counter()
+    service = _Service(looks)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Status(asked, looks), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: _Exchange(service), "127.0.0.1", 0, backlog=1024)
     pipe.send(server.sockets[0].getsockname()[1])
     await loop.run_in_executor(None, pipe.recv)
     server.close()
@@ -109,26 +112,33 @@ def _main(pipe: Connection, looks: int) -> None:
 
 @contextmanager
 def status_server(looks: int) -> Generator[str]:
-    """Run a server on which every task is completed at its `looks`-th question; yields the base URL."""
-    with _running(_main, looks) as origin:
-        yield f"{origin}/v1"
+    """Run a server on which every task is completed at its `looks`-th question; yields its origin.
 
-
-@contextmanager
-def file_server() -> Generator[str]:
-    """Run a result host; yields its URL, to be followed by `/BYTES/RATE/NAME`."""
-    with _running(_files_main) as origin:
+    With `looks=0` it is completed in the answer to its POST.
+    """
+    with running(_main, looks) as origin:
         yield origin
 
 
 @contextmanager
-def _running(serve: Callable[..., None], *values: object) -> Generator[str]:
+def running(serve: Callable[..., None], *values: object) -> Generator[str]:
+    """Run a server in a process of its own; it sends its port through a pipe, and ends when it reads from it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, *values))
     process.start()
+    theirs.close()
     try:
+        if not ours.poll(60):
+            raise TimeoutError("the server did not start")
         yield f"http://127.0.0.1:{ours.recv()}"
-    finally:
         ours.send(None)
         process.join(10)
+    finally:
+        process.kill()
+
+
+def take_counts(origin: str) -> dict[str, int]:
+    """Return `polls`, `submits` and `connections` since the last call. Blocks."""
+    with urllib.request.urlopen(f"{origin}/-/counts", timeout=60) as response:
+        return cast(dict[str, Any], json.load(response))

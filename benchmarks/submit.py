@@ -18,7 +18,7 @@ _LIMITS: Final = {"batch": (1.1, 0.9), "batch with journal": (2.0, 1.5), "openai
 
 
 def run(*, quick: bool) -> Report:
-    tasks = 300 if quick else 1_000
+    tasks = 100 if quick else 1_000
     with status_server(0) as origin:
         clients = {
             client: partial(measure, "benchmarks.clients", "submit", client, origin, tasks, timeout=120.0)

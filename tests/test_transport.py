@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 import pickle
+import time
 import traceback
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -186,6 +188,17 @@ async def test_an_attempt_ends_when_its_time_is_up(sim: Simulator) -> None:
         with pytest.raises(TransportError, match="No answer within 7 s"):
             await transport.send(SUBMIT, timeout=7)
         assert anyio.current_time() - started == pytest.approx(7)
+
+
+def test_an_answer_that_came_while_the_loop_was_held_up_is_taken() -> None:
+    async def main(base_url: str) -> int:
+        async with transport_to(base_url) as transport:
+            asyncio.get_running_loop().call_later(0.1, time.sleep, 0.8)  # from before the answer to after the limit
+            return (await transport.send(QUERY, timeout=0.5)).status
+
+    with Simulator(limits=None) as sim:
+        sim.add_fault(faults.delay(0.3, when="before"))
+        assert asyncio.run(main(sim.base_url)) in {400, 404}
 
 
 async def test_compressed_answers_are_read(sim: Simulator) -> None:

@@ -128,7 +128,7 @@ def test_the_same_answer_once_more_is_a_look_like_any_other() -> None:
     watch = make()
     first = seen(TaskStatus.IN_PROGRESS)
     assert tell(watch, first, 2.0) is None
-    assert watch.running == first.body
+    assert watch.running_answer == first.body
     assert tell(watch, ServerError("no", http_status=500), 6.0) is None
     assert tell(watch, None, 14.0) is None
     assert (watch.looks, watch.due) == (3, 22.0)
@@ -149,11 +149,13 @@ def test_the_same_answer_once_more_ends_a_row_of_refused_keys() -> None:
     assert tell(watch, DENIED, 60.0) is DENIED
 
 
-def test_a_completed_task_without_a_picture_is_read_each_time() -> None:
+@pytest.mark.parametrize("now", [0.0, 2.0])
+def test_a_completed_task_without_a_picture_is_read_each_time(now: float) -> None:
     watch = make()
-    assert watch.running is None
-    assert tell(watch, seen(TaskStatus.COMPLETED), 2.0) is None
-    assert watch.running is None
+    assert watch.running_answer is None
+    assert tell(watch, seen(TaskStatus.COMPLETED), now) is None
+    assert watch.running_answer is None
+    assert isinstance(tell(watch, seen(TaskStatus.COMPLETED), now + 60), ResultMissingError)
 
 
 def test_a_completed_task_with_pictures_ends_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import anyio
@@ -143,3 +145,14 @@ async def test_a_storm_of_refusals_passes_and_everybody_finishes() -> None:
 def test_a_job_shows_itself() -> None:
     job = JobRecord("blue", 0, on_received=lambda _: None, task_id="tsk_1")
     assert repr(job) == "<Job 'blue' queued task_id='tsk_1'>"
+
+
+async def test_the_alarm_of_a_batch_that_was_left_does_not_keep_it(session: ToapisSession) -> None:
+    task = await session.submit(ImageRequest("a red fox"))
+    async with session.open_batch() as batch:
+        batch.attach(task.id)
+        await anyio.sleep(1)
+    kept = weakref.ref(batch._stages)  # pyright: ignore[reportPrivateUsage]
+    del batch
+    gc.collect()
+    assert kept() is None

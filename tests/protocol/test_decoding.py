@@ -179,6 +179,10 @@ def test_the_id_is_found_in_every_known_place(body: dict[str, Any]) -> None:
 
 def test_the_own_id_may_be_echoed_in_the_metadata() -> None:
     assert decode({"id": "t", "metadata": {"client_business_id": "order-7"}}).client_business_id == "order-7"
+    both = {"id": "t", "client_business_id": "", "metadata": {"client_business_id": "order-7"}}
+    assert decode(both).client_business_id == "order-7"
+    assert decode({"id": "t", "client_business_id": ""}).client_business_id is None
+    assert decode({**both, "client_business_id": ["order-8"]}).client_business_id is None
 
 
 def test_a_numeric_id_becomes_text() -> None:

@@ -105,7 +105,8 @@ class JobRecord(Job):
             return self.submission.task_id
         if self._outcome:
             return self._outcome.task_id
-        return self.watch.last.id if self.watch and self.watch.last else self._given_id
+        last = self.watch.last if self.watch else None
+        return last.id if last else self._given_id
 
     @property
     def client_business_id(self) -> str | None:
@@ -114,7 +115,8 @@ class JobRecord(Job):
             return self.submission.client_business_id
         if self._outcome:
             return self._outcome.client_business_id
-        return self.watch.last.client_business_id if self.watch and self.watch.last else None
+        last = self.watch.last if self.watch else None
+        return last.client_business_id if last else None
 
     @property
     def outcome(self) -> Outcome | None:

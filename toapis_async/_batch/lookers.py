@@ -42,7 +42,12 @@ class Lookers:
         job.watch = watch
         heapq.heappush(self._heap, (watch.due, job.number, job))
         if self._heap[0][2] is job:
-            self._call_one()
+            self._arrange_call()
+
+    def stop(self) -> None:
+        """Leave no alarm behind: the event loop would keep the batch until it rings."""
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     async def look_forever(self) -> None:
         """Do the work of one of `LOOKERS` workers."""
@@ -65,7 +70,7 @@ class Lookers:
         while True:
             while (job := self._take_due()) is None:
                 called = self._bench.sit()
-                self._call_one()
+                self._arrange_call()
                 await called
             watch = job.watch
             assert watch is not None
@@ -74,14 +79,14 @@ class Lookers:
                 turn = await take_turn(watch, self._dispatcher)
             finally:
                 self._is_at_gate = False
-                self._call_one()
+                self._arrange_call()
             if turn is None:
                 self.add(job, watch)
             elif isinstance(turn, ToapisError):
                 self._end(job, turn)
-                await checkpoint()  # thousands may be overdue
             else:
                 return job, turn
+            await checkpoint()  # thousands may be due in a pause, or overdue
 
     def _take_due(self) -> JobRecord | None:
         # One worker at a time stands in front of the gate, so that nobody's deadline passes in a queue behind others.
@@ -89,7 +94,7 @@ class Lookers:
             return None
         return heapq.heappop(self._heap)[2]
 
-    def _call_one(self) -> None:
+    def _arrange_call(self) -> None:
         """Call a worker as soon as the first job is due; whatever changes that moment calls this."""
         if not self._heap or not self._bench or self._is_at_gate:
             return

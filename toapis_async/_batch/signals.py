@@ -39,8 +39,8 @@ class Signal:
 class Bench:
     """Where idle workers sit until there is work for one of them.
 
-    A worker that has finished takes what it finds and sits down only if that is nothing. A lock that is handed on
-    from worker to worker would let one job through in each round of the event loop.
+    A worker that has finished takes what it finds and sits down only if that is nothing: with a lock that is handed on
+    from worker to worker, busy ones would wait for each other, one round of the event loop for each job.
     """
 
     __slots__ = ("_idle",)
@@ -78,7 +78,10 @@ class Bench:
 
 
 class Breather:
-    """Lets other tasks run, but once in a millisecond at most: a round of the event loop costs as much as a look."""
+    """Lets other tasks run, but once in a millisecond at most: a round of the event loop costs as much as a look.
+
+    On a virtual clock, which stands still meanwhile, it gives way once.
+    """
 
     __slots__ = ("_last",)
 

@@ -70,16 +70,19 @@ class Stages:
         host waits in, anyio could take a cancellation by somebody else at that moment for its own.
         """
         # Not `start`: it would wait for ever, shielded, for a child that is cancelled before its first step.
-        async with anyio.create_task_group() as self._workers:
-            taking = anyio.Event()
-            self._workers.start_soon(self._run_intake, taking)
-            await taking.wait()
-            for _ in range(LOOKERS):
-                self._workers.start_soon(self._lookers.look_forever)
-            if self._savings:
-                for worker in self._savings.workers:
-                    self._workers.start_soon(worker)
-            ready.set()
+        try:
+            async with anyio.create_task_group() as self._workers:
+                taking = anyio.Event()
+                self._workers.start_soon(self._run_intake, taking)
+                await taking.wait()
+                for _ in range(LOOKERS):
+                    self._workers.start_soon(self._lookers.look_forever)
+                if self._savings:
+                    for worker in self._savings.workers:
+                        self._workers.start_soon(worker)
+                ready.set()
+        finally:
+            self._lookers.stop()
         if not self._stopping:
             raise RuntimeError(_KILLED)
 

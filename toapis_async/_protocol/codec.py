@@ -31,8 +31,10 @@ def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def first_json_value(body: bytes) -> Any:
+def first_json_value(body: bytes, *, is_known: bool = False) -> Any:
     """Return the first JSON value of `body`: the service was seen to glue a second one behind it.
+
+    That is warned of, unless the answer `is_known`, that is was read before.
 
     Raises:
         DecodeError: there is no JSON value at the start.
@@ -45,7 +47,7 @@ def first_json_value(body: bytes) -> Any:
         kind = "an HTML page" if text.startswith("<") else "no JSON" if text else "an empty body"
         problem = f"expected JSON, got {kind} ({type(error).__name__})"
     else:
-        if text[end:].strip():
+        if not is_known and text[end:].strip():
             _logger.warning("An answer went on behind its JSON value; %d characters were ignored", len(text) - end)
         return value
     raise DecodeError([problem], excerpt=text[:200])
@@ -134,8 +136,8 @@ def _structure(body: dict[str, Any], holder: dict[str, Any], asked_id: str | Non
     if not _is_object(metadata):
         metadata = {}
     known = {name: read(holder[name]) for name, read in OPTIONAL.items() if holder.get(name) is not None}
-    if "client_business_id" in metadata and not known.get("client_business_id"):
-        known["client_business_id"] = OPTIONAL["client_business_id"](metadata["client_business_id"])
+    if not holder.get("client_business_id"):
+        known["client_business_id"] = OPTIONAL["client_business_id"](metadata.get("client_business_id"))
     return GenerationTask(
         id=_task_id(holder) or asked_id or "",
         status=read_status(spelling, has_images=bool(images)),

@@ -129,7 +129,7 @@ def interpret_query(response: HttpResponse, *, asked_id: str) -> Seen:
 
 def read_snapshot(body: bytes, *, asked_id: str) -> GenerationTask | None:
     """Read the task of an answer that showed one."""
-    return decode_task(first_json_value(body), asked_id=asked_id)
+    return decode_task(first_json_value(body, is_known=True), asked_id=asked_id)
 
 
 def age_of(seen: Seen) -> float:

@@ -1,7 +1,7 @@
 """What may have been paid for: the record of one request on its way through the paid step.
 
-It says at every instant where the request stands. It is written by the shielded child in the step in which
-the answer is read, so that a cancelled caller can lose the answer but never the task.
+It says at every instant where the request stands. It is written under the shield, in the step in which the answer is
+read, so that a cancelled caller can lose the answer but never the task.
 """
 
 from __future__ import annotations

@@ -150,8 +150,8 @@ class Submitter:
                 answers.append(Ambiguous(error=TransportError(f"No answer within {SHIELD_SECONDS:g} s", sent=True)))
         except get_cancelled_exc_class():
             _logger.warning(
-                "The event loop ended while a paid request was on its way: it may have been accepted under"
-                " client_business_id %s",
+                "A paid request was cut off on its way, as at the end of the event loop: it may have been accepted"
+                " under client_business_id %s",
                 submission.client_business_id,
             )
             raise

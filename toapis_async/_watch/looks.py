@@ -123,7 +123,7 @@ async def ask(watch: Watch, dispatcher: Dispatcher, sent_at: float) -> Verdict |
     try:
         question = build_query(watch.kind, watch.asked_id)
         answer = await dispatcher.query(
-            question, asked_id=watch.asked_id, sent_at=sent_at, timeout=seconds, known=watch.running
+            question, asked_id=watch.asked_id, sent_at=sent_at, timeout=seconds, known=watch.running_answer
         )
     except ToapisError as error:
         answer = error.with_traceback(None)  # its frames hold the whole answer, and may wait for long

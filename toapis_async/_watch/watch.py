@@ -88,7 +88,8 @@ class Watch:
         self._silences = 0
         self._last_error: str | None = None
         self._denials = 0
-        self._denied_since = self._incomplete_since = 0.0
+        self._denied_since = 0.0
+        self._incomplete_since: float | None = None
 
     @property
     def last(self) -> GenerationTask | None:
@@ -97,9 +98,9 @@ class Watch:
         return self._cleaned(task) if task else None
 
     @property
-    def running(self) -> bytes | None:
+    def running_answer(self) -> bytes | None:
         """The last answer, if it showed the task running: the same answer once more says the same."""
-        return None if self._incomplete_since else self._answer
+        return self._answer if self._incomplete_since is None else None
 
     def postpone(self, until: float) -> None:
         """Do not look before `until`, unless the deadline comes first."""
@@ -122,7 +123,7 @@ class Watch:
     def advance(self, answer: Seen | ToapisError | None, now: float, random: Callable[[], float]) -> Verdict | None:
         """Take note of an answer: returns how the wait ended, or None after setting the next `due`.
 
-        The answer None is the one in `running` once more.
+        The answer None is the one in `running_answer` once more.
         """
         self.looks += 1
         hint = 0.0
@@ -137,7 +138,7 @@ class Watch:
         if verdict is None and now >= self.deadline:
             verdict = self.expire(just_looked=True)
         if verdict is None:
-            is_running = self._last_error is None and not self._incomplete_since
+            is_running = self._last_error is None and self._incomplete_since is None
             wait = self._schedule.next_wait(self._age(self._asked_at), random, pending=is_running)
             self.postpone(max(now + hint, self._asked_at + wait))
         return verdict
@@ -151,7 +152,7 @@ class Watch:
             not_found = just_looked and not self._silences  # a look long ago says nothing of now
             search = "no task with its id showed up" if not_found else "looking it up was not answered"
             return SubmissionUnknown(f"{self._lost_because()}; {search}", not_found=not_found)
-        if self._incomplete_since and (last := self.last):
+        if self._incomplete_since is not None and (last := self.last):
             return ResultMissingError(last)
         return PollDeadlineExceeded(self._schedule.deadline, last_error=self._last_error)
 
@@ -170,13 +171,14 @@ class Watch:
         if self.origin is Origin.LOST:
             return task
         if not is_final(task.status):
-            self._incomplete_since = 0.0
+            self._incomplete_since = None
             return None
-        if not self._incomplete_since:
+        if self._incomplete_since is None:
             self._schedule.finished(self._age(now), task.created_at, task.completed_at)
         if is_end(task):
             return task
-        self._incomplete_since = self._incomplete_since or now
+        if self._incomplete_since is None:
+            self._incomplete_since = now
         return ResultMissingError(task) if now - self._incomplete_since >= _DELIVERABLE_WITHIN else None
 
     def _note_seen(self) -> None:

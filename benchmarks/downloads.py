@@ -90,7 +90,7 @@ def measure(*arguments: object) -> list[float]:
 
 
 def run(*, quick: bool) -> Report:
-    rounds = 1 if quick else 5
+    rounds = 1 if quick else 3
     found: dict[str, list[list[float]]] = {name: [] for name in RATES}
     with file_server() as files_url:
         for _ in range(rounds):

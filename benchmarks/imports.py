@@ -44,7 +44,7 @@ def _command(command: list[str]) -> Figures:
 
 
 def run(*, quick: bool) -> Report:
-    rounds = 3 if quick else 25
+    rounds = 3 if quick else 15
     with status_server(2) as origin:
         measurements: dict[str, Callable[[], Figures]] = {
             "toapis_async": partial(_import, "toapis_async"),

@@ -39,7 +39,7 @@ async def main(base_url: str, tasks: int, journal: Path | None) -> dict[str, flo
 
 
 def run(*, quick: bool) -> Report:
-    tasks, rounds = (500, 2) if quick else (2_000, 9)
+    tasks, rounds = (500, 2) if quick else (2_000, 5)
 
     def child(base_url: str, *, journal: bool) -> Figures:
         with tempfile.TemporaryDirectory() as folder:

@@ -55,13 +55,13 @@ async def main(mode: str, origin: str, tasks: int, seconds: float) -> dict[str, 
 
 
 def run(*, quick: bool) -> Report:
-    tasks, seconds = 1_000, 2.0 if quick else 20.0
+    tasks, seconds = 1_000, 2.0 if quick else 10.0
     with status_server(_NEVER) as origin:
         modes = {
             mode: partial(measure, "benchmarks.latency", mode, origin, tasks, seconds, timeout=60 + 3 * seconds)
             for mode in _MODES
         }
-        found = interleave(1 if quick else 3, modes)
+        found = interleave(1 if quick else 2, modes)
     rows = [
         Row(f"{figure} {text}", [1e3 * value for value in found.values(mode, figure)], "ms")
         for mode, text in _MODES.items()

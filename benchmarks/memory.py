@@ -87,7 +87,7 @@ def run(*, quick: bool) -> Report:
             name: partial(measure, "benchmarks.memory", kind, origin, tasks, timeout=600.0)
             for name, (kind, tasks) in sizes.items()
         }
-        found = interleave(1 if quick else 3, runs)
+        found = interleave(1, runs)
     attached = [
         Row(f"{tasks:,} attached, {text}", found.values(name, figure), "bytes", *limits, remark=found.remark(name))
         for name, tasks in (("few", few), ("many", many))

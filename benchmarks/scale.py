@@ -24,7 +24,7 @@ def run(*, quick: bool) -> Report:
     }
     with status_server(_LOOKS) as origin:
         runs = {name: partial(question, "batch", origin, each, timeout=900.0) for name, each in sizes.items()}
-        found = interleave(1 if quick else 3, runs)
+        found = interleave(1, runs)
     ratios = found.ratios("many", "some", "cpu")
     delivered = [float(many)] * len(found.values("many", "cpu"))
     return Report([

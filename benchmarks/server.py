@@ -30,7 +30,8 @@ _HEAD = b"HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: application/json; charset
 class _Service:
     """Says of a task that it runs to the first questions, and that it is completed to question `looks`.
 
-    With `looks=0` a task is completed in the answer to its POST.
+    While it runs, the answers are the same, as they are in the field. With `looks=0` it is completed in the answer to
+    its POST.
     """
 
     def __init__(self, looks: int) -> None:
@@ -41,6 +42,7 @@ class _Service:
 
     def reset(self) -> None:
         self.asked: Counter[str] = Counter()
+        self._born: dict[str, int] = {}
         self.polls = self.submits = self.connections = 0
 
     def answer(self, head: bytes) -> bytes:
@@ -69,7 +71,8 @@ class _Service:
         self.polls += 1
         self.asked[task_id] += not is_result
         done = is_result or task_id == WARM_UP or self.asked[task_id] % self._looks == 0
-        return DIALECTS.get(first, OURS).show({"id": task_id, "now": self._moment}, done=done)
+        born = self._born.setdefault(task_id, self._moment)
+        return DIALECTS.get(first, OURS).show({"id": task_id, "now": born}, done=done)
 
 
 class _Exchange(asyncio.Protocol):

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import anyio
 import pytest
+from attrs import evolve
 
 from toapis_async import (
     Backoff,
@@ -18,7 +19,7 @@ from toapis_async import (
     ToapisSession,
 )
 from toapis_async.instrumentation import Event, TaskEnded
-from toapis_async.testing import Simulator, faults
+from toapis_async.testing import Reply, Simulator, faults
 
 pytestmark = pytest.mark.anyio
 
@@ -88,3 +89,17 @@ async def test_a_deadline_is_announced_as_such(sim: Simulator) -> None:
         with pytest.raises(PollDeadlineExceeded):
             await session.generate(FOX, poll=Backoff(deadline=5))
     assert [event.state for event in heard if isinstance(event, TaskEnded)] == [JobState.TIMED_OUT]
+
+
+@pytest.mark.parametrize("hint", [None, "20"])
+async def test_a_hint_is_heeded_on_an_answer_that_says_nothing_new(
+    session: ToapisSession, sim: Simulator, hint: str | None
+) -> None:
+    def add(reply: Reply) -> Reply:
+        return evolve(reply, headers={**reply.headers, "Retry-After": hint} if hint else reply.headers)
+
+    task = await session.submit(ImageRequest("a red fox"))
+    sim.add_fault(faults.transform(add, kind="query", nth=3))
+    await session.wait(task.id, poll=Backoff(initial=2, factor=1, jitter=0))
+    times = [record.at for record in sim.requests if record.kind == "query"]
+    assert times[3] - times[2] == pytest.approx(20 if hint else 2, abs=0.2)

@@ -16,6 +16,7 @@ from toapis_async import (
     Failed,
     ImageRequest,
     RateLimits,
+    RequestValidationError,
     RetryPolicy,
     TimedOut,
     ToapisSession,
@@ -156,3 +157,13 @@ async def test_the_alarm_of_a_batch_that_was_left_does_not_keep_it(session: Toap
     del batch
     gc.collect()
     assert kept() is None
+
+
+async def test_a_running_number_that_was_used_is_no_key_for_another(session: ToapisSession) -> None:
+    async with session.open_batch() as batch:
+        assert [batch.submit(ImageRequest("fox")).key for _ in range(3)] == ["0", "1", "2"]
+        with pytest.raises(RequestValidationError, match="'1' was used before"):
+            batch.submit(ImageRequest("fox"), key="1")
+        for key in ("01", "4", "\u0663", "9" * 5000):
+            assert batch.submit(ImageRequest("fox"), key=key).key == key
+        assert [batch.submit(ImageRequest("fox")).key for _ in range(2)] == ["3", "5"]

@@ -41,7 +41,8 @@ def _merged(runs: Sequence[Mapping[str, Report]]) -> list[Point]:
 
 
 def _results(runs: Sequence[Mapping[str, Report]], *, quick: bool) -> str:
-    command = f"python -m benchmarks{' --quick' * quick}{f' --runs {len(runs)}' * (len(runs) > 1)} --write"
+    sections = "" if len(runs[0]) == len(SECTIONS) else " " + " ".join(runs[0])
+    command = f"python -m benchmarks{' --quick' * quick}{f' --runs {len(runs)}' * (len(runs) > 1)} --write{sections}"
     lines = [
         f"Written by `{command}`.",
         "",
@@ -51,7 +52,7 @@ def _results(runs: Sequence[Mapping[str, Report]], *, quick: bool) -> str:
         "",
         f"![CPU per status query by client]({_PLOT.relative_to(_FOLDER).as_posix()})",
         "",
-        as_markdown(runs, {name: f"{section.title} (`{name}`)" for name, section in SECTIONS.items()}),
+        as_markdown(runs, {name: f"{SECTIONS[name].title} (`{name}`)" for name in runs[0]}),
     ]
     for name, report in runs[-1].items():
         if report.lines:

@@ -29,6 +29,13 @@ def fresh(code: str) -> object:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def told(code: str) -> str:
+    """Do the same after `OPEN`, for code that prints a text."""
+    text = fresh(textwrap.dedent(OPEN) + textwrap.dedent(code))
+    assert isinstance(text, str)
+    return text
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
@@ -174,8 +181,7 @@ def test_cancelling_an_opening_leaves_nothing_and_the_session_can_be_opened_late
 
         print(json.dumps(asyncio.run(main())))
     """
-    text = fresh(textwrap.dedent(OPEN) + textwrap.dedent(code))
-    assert isinstance(text, str)
+    text = told(code)
     assert "is not open" in text
 
 
@@ -194,8 +200,7 @@ def test_a_package_that_cannot_be_imported_is_named_and_opens_once_it_can() -> N
 
         print(json.dumps(asyncio.run(main())))
     """
-    text = fresh(textwrap.dedent(OPEN) + textwrap.dedent(code))
-    assert isinstance(text, str)
+    text = told(code)
     assert "aiohttp" in text
 
 

@@ -85,14 +85,8 @@ class ToapisSession:
         # In one step from here on, so that nothing is open if this is cancelled.
         if self._parts is not None:
             raise RuntimeError("A ToapisSession can be entered only once; make a new one")
-        self._parts = parts(
-            self._base_url,
-            self._api_key,
-            self._lent_http,
-            limits=self._limits,
-            retry=self._retry,
-            observers=self._observers,
-        )
+        base_url, key, http = self._base_url, self._api_key, self._lent_http
+        self._parts = parts(base_url, key, http, limits=self._limits, retry=self._retry, observers=self._observers)
         self._is_open = True
         (caller, _) = traceback.extract_stack(limit=2)
         self._opened_at = f"{caller.filename}:{caller.lineno}"

@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ModuleNotFoundError as error:
         sys.stderr.write(f"toapis: {error.name} is missing; install it with: pip install 'toapis-async[cli]'\n")
         sys.exit(2)
-    from .app import run  # noqa: PLC0415 - needs what was looked for above
+    # These need what was looked for above.
+    from . import commands as _commands  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+    from .app import run  # noqa: PLC0415
 
     sys.exit(run(arguments))

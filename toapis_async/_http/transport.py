@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import re
 from typing import Final, Protocol
 
@@ -15,6 +14,7 @@ from yarl import URL
 from .._protocol.messages import HttpRequest, HttpResponse
 from .._version import __version__
 from ..errors import TransportError
+from .timeouts import Timeouts
 
 _logger = logging.getLogger("toapis_async")
 
@@ -126,6 +126,7 @@ class AiohttpTransport:
             aiohttp.InvalidURL,
         )
         self._wire = (aiohttp.ClientError, OSError)
+        self._timeouts = Timeouts()
         self._closed = False
         # asyncio reads into 256 KiB. glibc maps and unmaps such a block for every answer, three system calls, until
         # a larger one was freed.
@@ -137,14 +138,12 @@ class AiohttpTransport:
             raise TransportError("The HTTP session is closed", sent=False, closed=True)
         once = _Once()
         try:
-            async with asyncio.timeout(None) as limit:
-                # By an alarm that sets the limit: its own would cancel at once, even if the answer came meanwhile to an
-                # event loop that was held up. anyio's `fail_after` does as well and costs three times as much.
-                alarm = asyncio.get_running_loop().call_later(timeout, limit.reschedule, -math.inf)
+            async with asyncio.Timeout(None) as limit:
+                self._timeouts.start(limit, timeout)
                 try:
                     return await self._exchange(request, once)
                 finally:
-                    alarm.cancel()
+                    self._timeouts.stop(limit)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -187,21 +186,15 @@ class AiohttpTransport:
             # Instead of a borrowed session's own, which could send a paid request a second time.
             middlewares=(once,),
         ) as response:
-            body = await self._read(response)
-            return HttpResponse(status=response.status, headers=response.headers, body=body)
+            body = bytearray()
+            while not response.content.at_eof():
+                body += await response.content.readany()
+                if len(body) > _LARGEST_BODY:
+                    response.close()
+                    raise TransportError(f"The answer is longer than {_LARGEST_BODY} bytes", sent=True)
+            return HttpResponse(status=response.status, headers=response.headers, body=self._without_key(bytes(body)))
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        content = response.content
-        while not content.at_eof():
-            chunk = await content.readany()
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > _LARGEST_BODY:
-                response.close()
-                raise TransportError(f"The answer is longer than {_LARGEST_BODY} bytes", sent=True)
-        body = b"".join(chunks)
+    def _without_key(self, body: bytes) -> bytes:
         if b"\\u00" in body:
             body = _ESCAPE.sub(_plain, body)
         if len(self._secret) > _SHORT_KEY and self._secret in body:

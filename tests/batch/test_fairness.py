@@ -11,6 +11,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from toapis_async import Backoff, Completed, ImageRequest, RateLimits, ToapisSession
+from toapis_async._batch.signals import Breather
 from toapis_async.testing import Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +30,27 @@ async def test_a_question_that_hangs_does_not_hold_up_the_others(session: Toapis
         ended = [(anyio.current_time() - started, outcome) async for outcome in batch]
     assert all(isinstance(outcome, Completed) for _, outcome in ended)
     assert [seconds < 5 for seconds, _ in ended] == [True] * 4 + [False]
+
+
+async def test_giving_way_costs_one_round_of_the_event_loop_in_a_millisecond() -> None:
+    now, turns = 0.0, 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await checkpoint()
+
+    breather = Breather(lambda: now)
+    async with anyio.create_task_group() as group:
+        group.start_soon(others)
+        await checkpoint()
+        turns = 0
+        for number in range(100):
+            now = number * 0.000_1
+            await breather.breathe()
+        assert turns == 10
+        group.cancel_scope.cancel()
 
 
 def test_a_source_and_a_consumer_that_take_their_time_let_other_tasks_run() -> None:

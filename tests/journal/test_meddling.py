@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 from journal.conftest import open_session
 
-from toapis_async import Completed, ImageRequest, JobState, JournalError, Outcome, ToapisSession
+from toapis_async import Completed, ImageRequest, JobState, JournalError, Outcome, ToapisSession, Unresolved
 from toapis_async._journal import read_rows, store
 from toapis_async.testing import Simulator, faults
 
@@ -158,6 +158,28 @@ async def test_a_disk_that_hangs_holds_up_no_accepted_task_for_long(
     assert f"Task {outcome.task_id}" in caplog.text
     assert "not on disk within 0.1 s" in caplog.text
     assert [row.state for row in read_rows(path)] == ["completed"]
+
+
+async def test_a_disk_that_hangs_before_the_request_is_sent_is_waited_for_no_longer_than_the_shield_lasts(
+    session: ToapisSession, sim: Simulator, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = store.apply
+    going_on = threading.Event()
+
+    def hang(db: sqlite3.Connection, changes: list[store.Change]) -> None:
+        if any(change.state == "posting" for change in changes):
+            going_on.wait(20)
+        apply(db, changes)
+
+    monkeypatch.setattr("toapis_async._journal.journal.apply", hang)
+    monkeypatch.setattr("toapis_async._submission.submitter.SHIELD_SECONDS", 0.1)
+    async with session.open_batch([FOX], journal=path) as batch:
+        with anyio.fail_after(10):
+            outcome = await anext(batch)
+        going_on.set()
+    assert isinstance(outcome, Unresolved)
+    assert "No answer within 0.1 s" in str(outcome.error)
+    assert not sim.charges
 
 
 async def test_a_journal_that_cannot_be_closed_in_time_is_told(

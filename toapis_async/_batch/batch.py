@@ -99,7 +99,7 @@ class Batch(AsyncContextManagerMixin):
         self._base_url = base_url
         self._used = self._entered = False
         self._error_raised = False
-        self._breather = Breather()
+        self._breather = Breather(dispatcher.clock)
 
     # -- in
 

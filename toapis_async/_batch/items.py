@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias, TypeGuard, cast
 
 import anyio
@@ -109,9 +109,9 @@ async def close_source(iterator: AsyncIterator[Any] | None) -> None:
 class SyncSource:
     """Pulls from a plain iterable, giving way to other tasks in between."""
 
-    def __init__(self, source: Iterable[Any]) -> None:
+    def __init__(self, source: Iterable[Any], clock: Callable[[], float]) -> None:
         self._iterator = iter(source)
-        self._breather = Breather()
+        self._breather = Breather(clock)
 
     def __aiter__(self) -> SyncSource:
         return self

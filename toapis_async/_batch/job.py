@@ -174,9 +174,10 @@ def outcome_of(
 ) -> Outcome:
     """Turn the end of a wait, or a certain refusal, into the outcome."""
     last = verdict if isinstance(verdict, GenerationTask) else verdict.task or (job.watch.last if job.watch else None)
-    # Found by its client_business_id, an attached task has an id of its own; a submission knows its ids best.
-    task_id = last.id if last and not job.submission else job.task_id or (last.id if last else None)
-    business_id = job.client_business_id or (last.client_business_id if last else None)
+    # A submission knows its ids best; of an attached task the last answer does, whatever id it was found by.
+    task_id, business_id = (job.task_id, job.client_business_id) if job.submission or not last else (None, None)
+    if last:
+        task_id, business_id = task_id or last.id, business_id or last.client_business_id
     handle: Any = {
         "key": job.key,
         "request": job.request,

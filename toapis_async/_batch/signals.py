@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 _BREATH: Final = 0.001
 
@@ -80,19 +80,18 @@ class Bench:
 class Breather:
     """Lets other tasks run, but once in a millisecond at most: a round of the event loop costs as much as a look.
 
-    On a virtual clock, which stands still meanwhile, it gives way once.
+    In between it does not even ask whether its task is cancelled, which costs two system calls with anyio. `clock` is
+    the event loop's; on a virtual one, which stands still meanwhile, it gives way once.
     """
 
-    __slots__ = ("_last",)
+    __slots__ = ("_clock", "_last")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._last = -math.inf
 
     async def breathe(self) -> None:
-        """Give way if it is time to; be cancelled if that is due."""
-        time = asyncio.get_running_loop().time
-        if time() - self._last < _BREATH:
-            await checkpoint_if_cancelled()
-        else:
+        """Give way if it is time to."""
+        if self._clock() - self._last >= _BREATH:
             await checkpoint()
-            self._last = time()
+            self._last = self._clock()

@@ -142,7 +142,8 @@ class Stages:
         board = self._board
         iterator: AsyncIterator[Any] | None = None
         try:
-            iterator = aiter(source if isinstance(source, AsyncIterable) else SyncSource(source))
+            clock = self._dispatcher.clock
+            iterator = aiter(source if isinstance(source, AsyncIterable) else SyncSource(source, clock))
             while True:
                 while not board.reserve_slot():
                     await board.room.wait()

@@ -99,15 +99,15 @@ def build_query(kind: TaskKind, task_id: str) -> HttpRequest:
         RequestValidationError: no URL can be made of the kind or the id.
 
     """
+    root, segment = _PATHS.get(kind), path_segment(task_id)
+    if root and segment:
+        return HttpRequest(method="GET", path=f"{root}/{segment}")
     problems: list[str] = []
-    if kind not in _PATHS:
+    if not root:
         problems.append(f"kind: {kind!r} is not one of {', '.join(_PATHS)}")
-    segment = path_segment(task_id)
-    if segment is None:
+    if not segment:
         problems.append(f"task_id: {task_id!r} is not a task id")
-    if problems:
-        raise RequestValidationError(problems)
-    return HttpRequest(method="GET", path=f"{_PATHS[kind]}/{segment}")
+    raise RequestValidationError(problems)
 
 
 def interpret_query(response: HttpResponse, *, asked_id: str) -> Seen:

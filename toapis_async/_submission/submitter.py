@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Final
 
 import anyio
@@ -144,7 +145,9 @@ class Submitter:
         answers: list[Reply | TransportError] = []
         self._posting += 1
         try:
-            with anyio.move_on_after(SHIELD_SECONDS, shield=True):
+            # The exchange has a limit of its own; a disk may hang.
+            deadline = self._dispatcher.clock() + SHIELD_SECONDS if submission.entry else math.inf
+            with anyio.CancelScope(shield=True, deadline=deadline):
                 await self._pay_once(submission, request, answers)
             if not answers:
                 answers.append(Ambiguous(error=TransportError(f"No answer within {SHIELD_SECONDS:g} s", sent=True)))

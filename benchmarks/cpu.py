@@ -1,8 +1,8 @@
 """CPU per status query: a batch of this package beside the loop most people would write by hand.
 
-A batch asks by the default schedule, made so impatient that it asks as often as the loop. Its life table plans from
-an age of half a second on, so that few tasks, which are through sooner, are asked less often; beside it, the same
-batch with equal waits.
+A batch asks by the default schedule, made so impatient that it asks as often as the loop: of tasks that are a second
+old, because its life table plans from an age of half a second on. No wait is shorter than a fiftieth of the age, so
+that few tasks are asked less often; beside it, the same batch with equal waits.
 """
 
 from __future__ import annotations

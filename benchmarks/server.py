@@ -30,8 +30,8 @@ _HEAD = b"HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: application/json; charset
 class _Service:
     """Says of a task that it runs to the first questions, and that it is completed to question `looks`.
 
-    While it runs, the answers are the same, as they are in the field. With `looks=0` it is completed in the answer to
-    its POST.
+    While it runs, the answers are the same, as they are in the field: it was made a second before it is first asked
+    for. With `looks=0` it is completed in the answer to its POST.
     """
 
     def __init__(self, looks: int) -> None:
@@ -46,10 +46,10 @@ class _Service:
         self.polls = self.submits = self.connections = 0
 
     def answer(self, head: bytes) -> bytes:
-        method, target, _ = head.split(b" ", 2)
-        body = self._post(target.decode()) if method == b"POST" else self._get(target.decode())
         if (now := int(time.time())) != self._moment:
             self._moment, self._date = now, formatdate(now, usegmt=True).encode()
+        method, target, _ = head.split(b" ", 2)
+        body = self._post(target.decode()) if method == b"POST" else self._get(target.decode())
         return _HEAD % (self._date, len(body)) + body
 
     def _post(self, target: str) -> bytes:
@@ -71,7 +71,7 @@ class _Service:
         self.polls += 1
         self.asked[task_id] += not is_result
         done = is_result or task_id == WARM_UP or self.asked[task_id] % self._looks == 0
-        born = self._born.setdefault(task_id, self._moment)
+        born = self._born.setdefault(task_id, self._moment - 1)
         return DIALECTS.get(first, OURS).show({"id": task_id, "now": born}, done=done)
 
 

@@ -54,6 +54,21 @@ async def test_an_exception_in_the_body_comes_out_as_it_is(session: ToapisSessio
     check_nothing_lost(batch, sim, delivered)
 
 
+async def test_a_consumer_that_is_cancelled_is_handed_nothing_more(session: ToapisSession, sim: Simulator) -> None:
+    delivered: set[str | None] = set()
+    async with session.open_batch(foxes(30)) as batch:
+        while batch.progress.ended < 30:
+            await anyio.sleep(1)
+        with anyio.CancelScope() as scope:
+            async for outcome in batch:
+                delivered.add(outcome.task_id)
+                if len(delivered) == 3:
+                    scope.cancel()
+        assert scope.cancelled_caught
+    assert len(delivered) == 3
+    check_nothing_lost(batch, sim, delivered)
+
+
 @pytest.mark.parametrize("how", ["asyncio.timeout", "move_on_after", "cancel"])
 async def test_cancellation_in_the_middle_loses_nothing(session: ToapisSession, sim: Simulator, how: str) -> None:
     delivered: set[str | None] = set()

@@ -420,6 +420,17 @@ async def test_closing_a_session_waits_for_a_request_on_its_way_and_names_what_i
     await asyncio.wait([task])
 
 
+async def test_an_attempt_that_will_not_end_is_ended_by_the_shield(
+    session: ToapisSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toapis_async._submission.submitter.POST_SECONDS", 10_000.0)
+    sim.add_fault(faults.hang(when="after", kind="submit"))
+    started = anyio.current_time()
+    task = await session.submit(FOX)
+    assert 75 <= anyio.current_time() - started <= 80
+    assert task.id == sim.charges[0].task_id
+
+
 async def test_a_fault_of_ours_in_reading_is_a_lost_answer(
     session: ToapisSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import anyio
 from anyio import AsyncContextManagerMixin
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._files.downloads import Downloader
 from .._files.uploads import Uploader
@@ -169,6 +170,7 @@ class Batch(AsyncContextManagerMixin):
     async def __anext__(self) -> Outcome:
         self._check_entered(ended_too=False)
         await self._breather.breathe()  # a full board must not starve the event loop
+        await checkpoint_if_cancelled()  # an outcome handed to one who is cancelled would be lost
         board = self._board
         while not board.ready or board.ended:
             if board.ended:

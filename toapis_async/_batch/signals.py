@@ -80,8 +80,8 @@ class Bench:
 class Breather:
     """Lets other tasks run, but once in a millisecond at most: a round of the event loop costs as much as a look.
 
-    In between it does not even ask whether its task is cancelled, which costs two system calls with anyio. `clock` is
-    the event loop's; on a virtual one, which stands still meanwhile, it gives way once.
+    In between it does not ask whether its task is cancelled: with anyio that takes two system calls. `clock` is the
+    event loop's; on a virtual one, which stands still meanwhile, it gives way once.
     """
 
     __slots__ = ("_clock", "_last")

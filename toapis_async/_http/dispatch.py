@@ -70,7 +70,8 @@ class Gate:
             return now
 
     def _enter_at_once(self) -> float | None:
-        # Taking turns costs more than all else here, and mostly nobody waits.
+        # Taking turns costs more than all else here, and mostly nobody waits. Who comes in the very step in which a
+        # turn is handed on may pass the next one, once.
         if self._turn.locked() or self.pacer.delay(now := self._clock()) > 0:
             return None
         self.pacer.take(now)

@@ -64,8 +64,7 @@ class LifeTable:
     """What is known about how long tasks of one sort take. Ages are in seconds, hazards per unit of log-age."""
 
     __slots__ = (
-        "_cost", "_evidence", "_exposure", "_finished", "_fresh_for", "_looks", "_overdue", "_planned_at", "_typical",
-        "_weight",
+        "_cost", "_evidence", "_exposure", "_finished", "_looks", "_overdue", "_planned_at", "_typical", "_weight",
     )  # fmt: skip
 
     def __init__(self, typical: float) -> None:
@@ -76,7 +75,6 @@ class LifeTable:
         self._weight = 1.0
         self._evidence = 0.0
         self._planned_at = -math.inf
-        self._fresh_for = 0.0  # so much more evidence
         self._looks = array("d")  # by age, up to a factor
         self._cost = 1.0  # what a task then costs on average
         self._overdue = _OLDEST
@@ -93,11 +91,10 @@ class LifeTable:
         if until <= since:
             return
         exposure, weight = self._exposure, self._weight
-        first = _bin(since)
-        if until < _EDGES[first + 1]:
+        first, last = _bin(since), _bin(until)
+        if first == last:
             exposure[first] += weight * math.log(until / since)
         else:
-            last = _bin(until)
             exposure[first] += weight * math.log(_EDGES[first + 1] / since)
             for i in range(first + 1, last):
                 exposure[i] += weight * _WIDTH
@@ -153,16 +150,14 @@ class LifeTable:
         aim = looks[i] + (looks[i + 1] - looks[i]) * share + step * self._cost / _looks_in_all(polls)
         if aim >= looks[-1]:
             return max(age * 1.25, _OLDEST)
-        if aim >= looks[i + 1]:
-            i = bisect_right(looks, aim) - 1
+        i = bisect_right(looks, aim) - 1
         return _EDGES[i] + (_EDGES[i + 1] - _EDGES[i]) * (aim - looks[i]) / (looks[i + 1] - looks[i])
 
     def _refresh(self) -> None:
-        if self._evidence - self._planned_at < self._fresh_for:
+        # Never older than what is remembered: in a long session a share of all evidence would be forever.
+        if self._evidence - self._planned_at < max(1.0, min(_PLAN_STALE * self._evidence, _MEMORY)):
             return
         self._planned_at = self._evidence
-        # Never older than what is remembered: in a long session a share of all evidence would be forever.
-        self._fresh_for = max(1.0, min(_PLAN_STALE / (1 - _PLAN_STALE) * self._evidence, _MEMORY))
         self._overdue = _OLDEST
         surviving, cost = 1.0, 0.0
         density: list[float] = []

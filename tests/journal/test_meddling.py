@@ -129,6 +129,20 @@ async def test_a_found_task_is_delivered_though_it_cannot_be_written(
             await anext(batch)
 
 
+def hang_at(state: str, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let the disk hang when a row enters a state, until the event that is returned is set."""
+    apply = store.apply
+    going_on = threading.Event()
+
+    def hang(db: sqlite3.Connection, changes: list[store.Change]) -> None:
+        if any(change.state == state for change in changes):
+            going_on.wait(20)
+        apply(db, changes)
+
+    monkeypatch.setattr("toapis_async._journal.journal.apply", hang)
+    return going_on
+
+
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_disk_that_hangs_holds_up_no_accepted_task_for_long(
     session: ToapisSession,
@@ -138,15 +152,7 @@ async def test_a_disk_that_hangs_holds_up_no_accepted_task_for_long(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    apply = store.apply
-    going_on = threading.Event()
-
-    def hang(db: sqlite3.Connection, changes: list[store.Change]) -> None:
-        if any(change.state == "submitted" for change in changes):
-            going_on.wait(20)
-        apply(db, changes)
-
-    monkeypatch.setattr("toapis_async._journal.journal.apply", hang)
+    going_on = hang_at("submitted", monkeypatch)
     monkeypatch.setattr("toapis_async._submission.submitter._WRITE_SECONDS", 0.1)
     if lost:
         sim.add_fault(faults.drop(when="after", kind="submit"))
@@ -163,15 +169,7 @@ async def test_a_disk_that_hangs_holds_up_no_accepted_task_for_long(
 async def test_a_disk_that_hangs_before_the_request_is_sent_is_waited_for_no_longer_than_the_shield_lasts(
     session: ToapisSession, sim: Simulator, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply = store.apply
-    going_on = threading.Event()
-
-    def hang(db: sqlite3.Connection, changes: list[store.Change]) -> None:
-        if any(change.state == "posting" for change in changes):
-            going_on.wait(20)
-        apply(db, changes)
-
-    monkeypatch.setattr("toapis_async._journal.journal.apply", hang)
+    going_on = hang_at("posting", monkeypatch)
     monkeypatch.setattr("toapis_async._submission.submitter.SHIELD_SECONDS", 0.1)
     async with session.open_batch([FOX], journal=path) as batch:
         with anyio.fail_after(10):

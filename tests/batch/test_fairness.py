@@ -82,7 +82,7 @@ def test_a_source_and_a_consumer_that_take_their_time_let_other_tasks_run() -> N
             group.start_soon(others)
             with anyio.fail_after(30):
                 while batch.progress.ended < 10:
-                    await anyio.sleep(0.01)
+                    await checkpoint()
             async for _ in batch:
                 work("take")
             group.cancel_scope.cancel()

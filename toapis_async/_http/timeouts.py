@@ -1,6 +1,6 @@
 """The time limits of all exchanges that are under way, on one timer.
 
-A timer for each would cost a tenth of a question, and anyio's `fail_after` three times as much.
+A timer for each costs 5 to 9 % of the CPU of a question, anyio's `fail_after` about three times as much.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ class Timeouts:
             self._alarm.cancel()
         self._alarm = self._loop.call_at(due, self._ring, due)
 
-    def _ring(self, now: float) -> None:
+    def _ring(self, due: float) -> None:
         self._alarm = None
-        for limit in [limit for limit, due in self._due.items() if due <= now]:
+        now = max(due, self._loop.time())  # in a loop that was held up many may be overdue
+        for limit in [limit for limit, end in self._due.items() if end <= now]:
             del self._due[limit]
             limit.reschedule(-math.inf)
         if self._due:

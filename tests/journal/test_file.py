@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import sqlite3
 import stat
 import threading
 from pathlib import Path
@@ -13,7 +15,7 @@ from journal.common import FOX, foxes
 
 from toapis_async import ImageRequest, JobState, ToapisSession
 from toapis_async._http.transport import AiohttpTransport
-from toapis_async._journal import digest_of, read_rows, read_summary
+from toapis_async._journal import Journal, digest_of, read_rows, read_summary, store
 from toapis_async._protocol.messages import HttpRequest, HttpResponse
 from toapis_async.instrumentation import Event, TaskAccepted
 from toapis_async.testing import Simulator, faults
@@ -67,7 +69,7 @@ async def test_pictures_that_come_at_once_are_on_disk_before_anybody_is_told(sim
     def note(event: Event) -> None:
         if isinstance(event, TaskAccepted):
             (row,) = read_rows(path)
-            assert row.state == "submitted"
+            assert row.state == "completed"
             assert row.task is not None
             urls.extend(image.url for image in row.task.images)
 
@@ -75,6 +77,30 @@ async def test_pictures_that_come_at_once_are_on_disk_before_anybody_is_told(sim
     async with ToapisSession(sim.api_key, base_url=sim.base_url, observers=[note]) as session:
         await session.generate_many(foxes(1), journal=path)
     assert urls == ["https://a.example/b.png"]
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+async def test_a_task_that_ends_in_the_answer_to_its_request_is_written_once(
+    session: ToapisSession, sim: Simulator, path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[str] = []
+    apply = store.apply
+
+    def note(db: sqlite3.Connection, changes: list[store.Change]) -> None:
+        states.extend(change.state for change in changes)
+        apply(db, changes)
+
+    def ended(body: dict[str, object]) -> object:
+        result = {"type": "image", "data": [{"url": "https://a.example/b.png"}]}
+        return {**body, "status": end, "result": result if end == "completed" else None}
+
+    monkeypatch.setattr("toapis_async._journal.journal.apply", note)
+    sim.add_fault(faults.edit_json(ended, kind="submit"))
+    (first,) = await session.generate_many(foxes(1), journal=path)
+    assert states == ["queued", "posting", end]
+    (again,) = await session.generate_many(foxes(1), journal=path)
+    assert (first.state.value, again.state.value) == (end, end)
+    assert again.replayed
 
 
 async def test_a_found_task_is_written_before_anybody_is_told(
@@ -143,3 +169,9 @@ async def test_no_thread_is_left(session: ToapisSession, path: Path) -> None:
         await anext(batch)
         assert any(thread.name == "journal fox.db" for thread in threading.enumerate())
     assert not any(thread.name == "journal fox.db" for thread in threading.enumerate())
+
+
+async def test_the_time_limits_of_what_was_written_do_not_keep_the_journal(session: ToapisSession, path: Path) -> None:
+    await session.generate_many(foxes(5), journal=path)
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, Journal)]

@@ -153,7 +153,7 @@ async def test_a_disk_that_hangs_holds_up_no_accepted_task_for_long(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     going_on = hang_at("submitted", monkeypatch)
-    monkeypatch.setattr("toapis_async._submission.submitter._WRITE_SECONDS", 0.1)
+    monkeypatch.setattr("toapis_async._journal.entry._WRITE_SECONDS", 0.1)
     if lost:
         sim.add_fault(faults.drop(when="after", kind="submit"))
     async with session.open_batch([FOX], journal=path) as batch:
@@ -162,7 +162,7 @@ async def test_a_disk_that_hangs_holds_up_no_accepted_task_for_long(
         going_on.set()
     assert isinstance(outcome, Completed)
     assert f"Task {outcome.task_id}" in caplog.text
-    assert "not on disk within 0.1 s" in caplog.text
+    assert "not put a row on disk within 0.1 s" in caplog.text
     assert [row.state for row in read_rows(path)] == ["completed"]
 
 

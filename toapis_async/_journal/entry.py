@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Final
 
 from .._protocol.lifecycle import is_end
 from ..errors import ToapisError
-from ..models import GenerationTask
+from ..models import GenerationTask, TaskStatus
 from .journal import Journal
 from .rows import RowState, error_to_text, task_to_text
 from .store import Change
 from .uploads import Uploads
 
+_WRITE_SECONDS: Final = 15.0  # for which a disk that hangs may hold up a task that is accepted
+
 
 class Entry:
     """The row of one job, and the writing of it."""
 
-    __slots__ = ("_earlier_ids", "_journal", "client_business_id", "key")
+    __slots__ = ("_earlier_ids", "_ended", "_journal", "client_business_id", "key")
 
     def __init__(self, journal: Journal, key: str, client_business_id: str, earlier_ids: tuple[str, ...] = ()) -> None:
         self._journal = journal
         self.key = key
         self.client_business_id = client_business_id
         self._earlier_ids = earlier_ids
+        self._ended: GenerationTask | None = None  # what the row holds, if it is the end
 
     @classmethod
     def make(cls, journal: Journal, key: str, client_business_id: str, *, request: str, digest: str) -> Entry:
@@ -44,11 +48,15 @@ class Entry:
         """Record the task, before anybody is told of it.
 
         Raises:
-            JournalError: the row is not on disk.
+            JournalError: the row is not on disk, or not within 15 seconds.
 
         """
-        # The id is enough to go on with, and a snapshot that is not the end is worth nothing later.
-        await self._journal.write_durably(self._change("submitted", task, is_whole=is_end(task)))
+        if is_end(task):
+            self._ended = task
+            change = self._change("failed" if task.status is TaskStatus.FAILED else "completed", task)
+        else:  # its id is enough to go on with: a snapshot that is not the end is worth nothing later
+            change = self._change("submitted", task, is_whole=False)
+        await self._journal.write_durably(change, within=_WRITE_SECONDS)
 
     @property
     def uploads(self) -> Uploads:
@@ -57,7 +65,8 @@ class Entry:
 
     def note(self, state: RowState, task: GenerationTask | None = None, error: ToapisError | None = None) -> None:
         """Record where the job stands, in order but not at once."""
-        self._journal.write(self._change(state, task, error))
+        if task is None or task is not self._ended:
+            self._journal.write(self._change(state, task, error))
 
     def _change(
         self,

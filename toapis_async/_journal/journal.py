@@ -113,8 +113,10 @@ class Journal:
         self._is_urgent = self._is_urgent or done is not None or len(self._gathered) >= _LARGEST_GROUP
         self._plan()
 
-    async def write_durably(self, change: Change) -> None:
-        """Write and wait until it is on disk. Cancelling the wait does not take the write back.
+    async def write_durably(self, change: Change, *, within: float | None = None) -> None:
+        """Write and wait, at most `within` seconds, until it is on disk.
+
+        Neither the end of that time nor cancelling the wait takes the write back.
 
         Raises:
             JournalError: it is not on disk.
@@ -124,8 +126,17 @@ class Journal:
             raise JournalError("is closed", path=self.path)
         done: _Done = self._loop.create_future()
         self.write(change, done)
-        if error := await done:
+        limit = self._loop.call_later(within, self._give_up, done, within) if within is not None else None
+        try:
+            error = await done
+        finally:
+            if limit:
+                limit.cancel()
+        if error:
             raise JournalError(error.reason, path=self.path)
+
+    def _give_up(self, done: _Done, seconds: float) -> None:
+        _set(done, JournalError(f"has not put a row on disk within {seconds:g} s", path=self.path))
 
     def _plan(self) -> None:
         """Have the next group handed over: after this step of the loop if it is urgent, else in a moment."""

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import anyio
 import pytest
@@ -26,6 +26,8 @@ from toapis_async import (
     TaskStatus,
     ToapisSession,
 )
+from toapis_async._files import parts
+from toapis_async._files.images import check_picture
 from toapis_async.testing import Fault, Reply, Simulator, faults
 from toapis_async.testing.pictures import draw
 
@@ -380,6 +382,31 @@ async def test_what_another_download_is_writing_is_not_cleared_up(
         assert await first == (file,)
     assert file.read_bytes() == WHOLE
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+async def test_a_file_that_is_taken_for_a_left_one_when_it_is_made_is_made_anew(
+    session: ToapisSession, task: GenerationTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = parts._hold  # pyright: ignore[reportPrivateUsage]
+    made: list[str] = []
+
+    def hold_late(file: BinaryIO) -> None:
+        made.append(file.name)
+        if len(made) == 1:
+            raise BlockingIOError  # another process clears up, holds it ...
+        hold(file)
+
+    def check_after_removal(file: BinaryIO) -> str:
+        Path(made[0]).unlink(missing_ok=True)  # ... and removes it later
+        return check_picture(file)
+
+    monkeypatch.setattr(parts, "_hold", hold_late)
+    monkeypatch.setattr(parts, "check_picture", check_after_removal)
+    (file,) = await session.download(task, tmp_path)
+    assert file.read_bytes() == WHOLE
+    assert list(tmp_path.iterdir()) == [file]
+    assert len(made) == 2
 
 
 async def test_a_large_body_is_refused_by_its_head(session: ToapisSession, tmp_path: Path) -> None:

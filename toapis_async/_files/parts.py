@@ -53,7 +53,8 @@ class Part:
 
     def __init__(self, directory: Path, stem: str) -> None:
         self._directory = directory
-        self._path = directory / f".{stem}-{secrets.token_hex(8)}.part"
+        self._stem = stem
+        self._path: Path  # set when the file is made
         self._file: BinaryIO | None = None
         # A cancelled download lets go of the file while a thread may still write it.
         self._lock = threading.Lock()
@@ -135,6 +136,8 @@ class Part:
     def _open(self) -> BinaryIO:
         self._directory.mkdir(parents=True, exist_ok=True)
         while True:
+            # Another name each time: who sweeps may be about to remove the one before.
+            self._path = self._directory / f".{self._stem}-{secrets.token_hex(8)}.part"
             file = self._path.open("x+b")
             try:
                 _hold(file)

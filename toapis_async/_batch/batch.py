@@ -92,7 +92,6 @@ class Batch(AsyncContextManagerMixin):
             poll=poll,
             unfinished=unfinished,
             savings=savings,
-            has_journal=journal is not None,
         )
         self._intake = Intake(
             self._board, self._stages, submitter, dispatcher, poll, retry_failed=retry_failed, on_job=on_job

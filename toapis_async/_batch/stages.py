@@ -30,7 +30,6 @@ from .savings import Savings
 
 _KILLED: Final = "a worker of the batch was cancelled from outside"
 _SENDERS: Final = 32
-_SENDERS_WITH_JOURNAL: Final = 128  # most wait for the disk: the more there are, the more rows share a commit
 
 
 class Stages:
@@ -46,10 +45,8 @@ class Stages:
         poll: Poll,
         unfinished: Unfinished,
         savings: Savings | None,
-        has_journal: bool,
     ) -> None:
         self._board = board
-        self._senders = _SENDERS_WITH_JOURNAL if has_journal else _SENDERS
         self._savings = savings
         self._submitter = submitter
         self._placing = Placing(board, uploader, self._after_placing)
@@ -131,7 +128,7 @@ class Stages:
 
     async def _run_intake(self, taking: anyio.Event) -> None:
         async with anyio.create_task_group() as self._intake:
-            for _ in range(self._senders):
+            for _ in range(_SENDERS):
                 self._intake.start_soon(self._send_forever)
             for _ in range(PLACERS):
                 self._intake.start_soon(self._placing.place_forever)

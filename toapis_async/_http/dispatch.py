@@ -69,6 +69,10 @@ class Gate:
             self.pacer.take(now)
             return now
 
+    def count_again(self) -> None:
+        """Count a request that goes out long after its turn again, as one of now: those behind it are to keep off."""
+        self.pacer.take(self._clock())
+
     def _enter_at_once(self) -> float | None:
         # Taking turns costs more than all else here, and mostly nobody waits. Who comes in the very step in which a
         # turn is handed on may pass the next one, once.

@@ -23,6 +23,7 @@ _logger = logging.getLogger("toapis_async")
 
 POST_SECONDS: Final = 60.0  # the longest one paid attempt may take
 SHIELD_SECONDS: Final = POST_SECONDS + 15.0
+_LATE_SECONDS: Final = 0.5  # by which a row on its way to the disk may put off a request after its turn
 _SAFE_ID_LENGTH: Final = 96
 
 
@@ -167,11 +168,14 @@ class Submitter:
         entry = submission.entry
         submission.move(JobState.POSTING)
         if entry:
+            turn = self._dispatcher.clock()
             try:
                 await entry.posting()
             except JournalError as error:
                 answers.append(Rejected(error=error))
                 return
+            if self._dispatcher.clock() - turn > _LATE_SECONDS:  # the disk hung, and others come out of it with us
+                self._dispatcher.submits.count_again()
         answer = await self._exchange(submission, request)
         answers.append(answer)
         if entry and isinstance(answer, Accepted):

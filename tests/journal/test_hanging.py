@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -97,18 +98,15 @@ async def test_a_row_on_disk_that_a_loop_held_up_has_not_told_of_is_on_disk(
 ) -> None:
     loop = asyncio.get_running_loop()
     time, held_up = loop.time, 0.0
-    apply = store.apply
+    settle = Journal._settle  # pyright: ignore[reportPrivateUsage]
 
-    def hold_up() -> None:
+    def settle_late(*values: Any) -> None:
         nonlocal held_up
         held_up = 60.0
-
-    def apply_and_hold_up(db: sqlite3.Connection, changes: list[store.Change]) -> None:
-        apply(db, changes)
-        loop.call_soon_threadsafe(hold_up)
+        settle(*values)
 
     monkeypatch.setattr(loop, "time", lambda: time() + held_up)
-    monkeypatch.setattr("toapis_async._journal.journal.apply", apply_and_hold_up)
+    monkeypatch.setattr(Journal, "_settle", settle_late)
     changes = [store.Change(0.0, str(number), "queued", f"id{number}", "{}", "0" * 32) for number in range(20)]
     failures: list[JournalError] = []
     journal = Journal(path, "https://a.example", tables=LifeTables(), on_failure=failures.append)

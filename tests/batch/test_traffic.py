@@ -126,6 +126,22 @@ async def test_the_documented_limits_hold_at_default_settings() -> None:
         assert windows(sim, "query", 60) <= 3000
 
 
+async def test_a_link_with_slow_answers_leaves_nothing_of_the_budget_unused() -> None:
+    async with Simulator(limits="vip", durations=1e6) as sim:
+        limits = RateLimits.for_group("vip")
+        every_second = Backoff(initial=1, factor=1, maximum=1, jitter=0, deadline=8)
+        async with ToapisSession(sim.api_key, base_url=sim.base_url, limits=limits, poll=every_second) as session:
+            task = await session.submit(ImageRequest("fox"))
+            sim.add_fault(faults.delay(0.35, when="after", kind="query", times=None))
+            async with session.open_batch() as batch:
+                for _ in range(300):
+                    batch.attach(task.id)
+                await drain(batch)
+        assert {record.status for record in sim.requests} == {200}
+        asked = sum(record.kind == "query" for record in sim.requests)
+        assert asked >= 0.95 * 8 * limits.query_per_second
+
+
 def windows(sim: Simulator, kind: str, seconds: float) -> int:
     times = sorted(record.at for record in sim.requests if record.kind == kind)
     return max(sum(start <= time <= start + seconds for time in times) for start in times)

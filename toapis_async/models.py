@@ -51,13 +51,13 @@ class JobState(enum.StrEnum):
 
 
 def _as_images(value: Any) -> Any:
-    return tuple(map(_unwrapped, cast(Sequence[Any], value))) if isinstance(value, list | tuple) else value
+    return tuple(map(_unwrapped, cast("Sequence[Any]", value))) if isinstance(value, list | tuple) else value
 
 
 def _unwrapped(image: Any) -> Any:
     """Take the URL out of `{"url": ...}`, as some of the service's pages write it."""
     item: object = image
-    is_item = isinstance(item, Mapping) and list(cast(Mapping[str, Any], item)) == ["url"]
+    is_item = isinstance(item, Mapping) and list(cast("Mapping[str, Any]", item)) == ["url"]
     return image["url"] if is_item else image
 
 
@@ -69,8 +69,12 @@ def _show_images(images: Any) -> str:
     return repr([f"<{len(item)} bytes>" if isinstance(item, bytes) else item for item in items])
 
 
+def _empty() -> dict[str, Any]:
+    return {}  # `dict[str, Any]`, called, does the same at five times the cost
+
+
 def _as_dict(value: Any) -> Any:
-    return dict(cast(dict[Any, Any], value)) if isinstance(value, Mapping) else value
+    return dict(cast("dict[Any, Any]", value)) if isinstance(value, Mapping) else value
 
 
 @frozen
@@ -105,9 +109,9 @@ class ImageRequest:
     left out; never use one twice."""
     callback_url: str | None = field(default=None, kw_only=True)
     """Where the service sends its webhook; needs a webhook set up for the key in the web console."""
-    metadata: Mapping[str, Any] = field(factory=dict[str, Any], converter=_as_dict, kw_only=True)
+    metadata: Mapping[str, Any] = field(factory=_empty, converter=_as_dict, kw_only=True)
     """Model options that the service wants inside `metadata`, sent as they are when not empty."""
-    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_as_dict, kw_only=True)
+    extra: Mapping[str, Any] = field(factory=_empty, converter=_as_dict, kw_only=True)
     """Top-level fields this version does not know, sent as they are."""
 
 
@@ -117,7 +121,7 @@ class GeneratedImage:
 
     url: str
     """Where the picture lies for 24 hours. Fetch it without the API key; `ToapisSession.download` does."""
-    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(factory=_empty)
     """Further keys of the result item, as the service sent them."""
 
 
@@ -148,7 +152,7 @@ class Usage:
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None
-    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(factory=_empty)
     """Further keys, such as `input_tokens_details`, as the service sent them."""
 
 
@@ -176,9 +180,9 @@ class GenerationTask:
     error: TaskFailure | None = None
     billing: Billing | None = None
     usage: Usage | None = None
-    metadata: Mapping[str, Any] = field(factory=dict[str, Any])
+    metadata: Mapping[str, Any] = field(factory=_empty)
     client_business_id: str | None = None
-    raw: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
+    raw: Mapping[str, Any] = field(factory=_empty, repr=False)
     """The whole answer, unknown keys included."""
 
 

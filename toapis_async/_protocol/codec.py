@@ -19,9 +19,11 @@ PANIC: Final = "new_api_panic"
 
 _ID_KEYS: Final = ("id", "task_id", "taskId")
 _URL_KEYS: Final = ("url", "result_url", "image_url", "video_url", "b64_json")
+_URL_STARTS: Final = ("http://", "https://", "data:image/")
 _LIST_KEYS: Final = ("data", "outputs", "output")
 _SHARED_KEYS: Final = ("images", "image_urls")  # also what a request calls its references: the last resort
-_PLACES: Final = frozenset({"result", *_URL_KEYS, *_LIST_KEYS, *_SHARED_KEYS})
+_RESULT_KEYS: Final = _LIST_KEYS + _SHARED_KEYS
+_PLACES: Final = frozenset({"result", *_URL_KEYS, *_RESULT_KEYS})
 _PLAIN: Final = re.compile(r"[0-9A-Za-z_~-][0-9A-Za-z_.~-]*")  # text that stands for itself in a URL
 _decoder = json.JSONDecoder()
 _logger = logging.getLogger("toapis_async")
@@ -58,32 +60,33 @@ def decode_task(body: Any, *, asked_id: str | None) -> GenerationTask | None:
 
     `asked_id` stands in for an id that the answer does not repeat. None if there is no task in it.
     """
-    holder = _find_task(body)
-    if holder is None and asked_id is not None and _is_object(body) and _looks_like_task(body):
-        holder = body
-    if holder is None or _is_only_an_error(holder):
+    found = _find_task(body)
+    if found is None and asked_id is not None and _is_object(body) and _looks_like_task(body):
+        found = body, asked_id
+    if found is None or _is_only_an_error(found[0]):
         return None
-    return _structure(body, holder, asked_id)
+    return _structure(body, *found)
 
 
 def decode_inline_result(body: Any, *, client_business_id: str) -> GenerationTask | None:
     """Read an answer that already holds the pictures and no task id; None if it is not one."""
     if not _is_object(body) or body.get("error") or body.get("success") is False or not _images(body):
         return None
-    return _structure(body, {**body, "status": "completed"}, client_business_id)
+    return _structure(body, {**body, "status": "completed"}, _task_id(body) or client_business_id)
 
 
-def _find_task(body: Any) -> dict[str, Any] | None:
+def _find_task(body: Any) -> tuple[dict[str, Any], str] | None:
+    """Return the object that is the task, and its id."""
     if not _is_object(body):
         return None
-    if _task_id(body) is not None:
-        return body
+    if (task_id := _task_id(body)) is not None:
+        return body, task_id
     data = body.get("data")
     first = data[0] if isinstance(data, list) and data else data  # pyright: ignore[reportUnknownVariableType]
     candidates: list[Any] = [body.get("task"), first, first.get("task") if _is_object(first) else None]
     for candidate in candidates:
-        if _is_object(candidate) and _task_id(candidate) is not None:
-            return candidate
+        if _is_object(candidate) and (task_id := _task_id(candidate)) is not None:
+            return candidate, task_id
     return None
 
 
@@ -128,23 +131,23 @@ def path_segment(task_id: Any) -> str | None:
     return None if segment in {"", ".", ".."} or "%00" in segment else segment
 
 
-def _structure(body: dict[str, Any], holder: dict[str, Any], asked_id: str | None) -> GenerationTask:
+def _structure(body: dict[str, Any], holder: dict[str, Any], task_id: str) -> GenerationTask:
     images = _images(holder) or (_images(body) if holder is not body else ())
     raw_status = holder.get("status")
     spelling = raw_status if isinstance(raw_status, str) else ""
     metadata = holder.get("metadata")
     if not _is_object(metadata):
         metadata = {}
+    business_id = holder.get("client_business_id") or metadata.get("client_business_id")
     known = {name: read(holder[name]) for name, read in OPTIONAL.items() if holder.get(name) is not None}
-    if not holder.get("client_business_id"):
-        known["client_business_id"] = OPTIONAL["client_business_id"](metadata.get("client_business_id"))
     return GenerationTask(
-        id=_task_id(holder) or asked_id or "",
+        id=task_id,
         status=read_status(spelling, has_images=bool(images)),
         raw_status=spelling,
         images=images,
         error=_failure(holder),
         metadata=metadata,
+        client_business_id=business_id if isinstance(business_id, str) else None,
         raw=body,
         **known,
     )
@@ -168,33 +171,39 @@ def _images(holder: dict[str, Any]) -> tuple[GeneratedImage, ...]:
     """Collect result items from every known place, the documented one first, each URL once."""
     if holder.keys().isdisjoint(_PLACES):
         return ()  # nearly every answer: the task still runs
-    result = holder.get("result")
-    places: list[Any] = []
-    if _is_object(result):
-        places += [result[key] for key in _LIST_KEYS + _SHARED_KEYS if key in result] + [result]
-    elif result is not None:
-        places.append(result)
-    places += [holder[key] for key in _LIST_KEYS if key in holder] + [holder]
     found: dict[str, GeneratedImage] = {}
-    for place in places:
-        for image in _items(place):
-            found.setdefault(image.url, image)
+    result = holder.get("result")
+    if _is_object(result):
+        for key in _RESULT_KEYS:
+            if key in result:
+                _collect(result[key], found)
+    _collect(result, found)
+    for key in _LIST_KEYS:
+        if key in holder:
+            _collect(holder[key], found)
+    _collect(holder, found)
     if not found and result is None and _spelling(holder) == "completed":
-        for image in (image for key in _SHARED_KEYS for image in _items(holder.get(key))):
-            found.setdefault(image.url, image)
+        for key in _SHARED_KEYS:
+            _collect(holder.get(key), found)
     return tuple(found.values())
 
 
-def _items(place: Any) -> list[GeneratedImage]:
-    if isinstance(place, str):
-        return [GeneratedImage(url=place)] if place.startswith(("http://", "https://", "data:image/")) else []
-    if isinstance(place, list):
-        return [item for entry in place if not isinstance(entry, list) for item in _items(entry)]  # pyright: ignore[reportUnknownVariableType]
-    if not _is_object(place):
-        return []
+def _collect(place: Any, found: dict[str, GeneratedImage]) -> None:
+    """Add the result item that stands in a place, or those of a list."""
+    items: list[Any] = place if isinstance(place, list) else [place]  # pyright: ignore[reportUnknownVariableType]
+    for item in items:
+        if (image := _read_item(item)) is not None:
+            found.setdefault(image.url, image)
+
+
+def _read_item(item: Any) -> GeneratedImage | None:
+    if isinstance(item, str):
+        return GeneratedImage(url=item) if item.startswith(_URL_STARTS) else None
+    if not _is_object(item) or item.keys().isdisjoint(_URL_KEYS):
+        return None
     for key in _URL_KEYS:
-        value = place.get(key)
+        value = item.get(key)
         if isinstance(value, str) and value:
             url = value if key != "b64_json" or value.startswith("data:") else f"data:image/png;base64,{value}"
-            return [GeneratedImage(url=url, extra={name: v for name, v in place.items() if name != key})]
-    return []
+            return GeneratedImage(url=url, extra={name: v for name, v in item.items() if name != key})
+    return None

@@ -108,7 +108,6 @@ OPTIONAL: Final = {
         "expires_at": datetime,
         "billing": Billing,
         "usage": Usage,
-        "client_business_id": str,
     }.items()
 }
 """How to read the fields of a task that are taken as they come. What does not fit is None."""

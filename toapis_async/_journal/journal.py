@@ -32,7 +32,6 @@ _logger = logging.getLogger("toapis_async")
 
 _GATHER_SECONDS: Final = 0.05
 _LARGEST_GROUP: Final = 1000
-_RELEASED_AT_ONCE: Final = 8
 _LOOK_SECONDS: Final = 1.0  # between two looks at whether the event loop is still there
 _CLOSE_SECONDS: Final = 30.0  # for the last commit, on a disk that is slow
 _Done: TypeAlias = asyncio.Future[JournalError | None]
@@ -164,15 +163,10 @@ class Journal:
 
     def _settle(self, group: list[_Write], error: JournalError | None) -> None:
         self._group = []
-        self._release([done for _, done in group if done], error)
+        for _, done in group:
+            if done:
+                _set(done, error)
         self._plan()
-
-    def _release(self, waiting: list[_Done], error: JournalError | None) -> None:
-        """Tell who waits, a few in each step of the loop: what they do next takes its time."""
-        for done in waiting[:_RELEASED_AT_ONCE]:
-            _set(done, error)
-        if rest := waiting[_RELEASED_AT_ONCE:]:
-            self._loop.call_soon(self._release, rest, error)
 
     def _close(self) -> None:
         self._is_closing = True

@@ -21,6 +21,10 @@ if sys.platform == "win32":
         os.lseek(descriptor, _BEYOND_THE_TEXT, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, _BEYOND_THE_TEXT, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
@@ -55,8 +59,10 @@ def only_writer(path: Path) -> Generator[None]:
         os.write(descriptor, json.dumps(holder).encode())
         yield
     finally:
-        _unlock(descriptor)
-        os.close(descriptor)
+        try:
+            _unlock(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _take(beside: Path, path: Path) -> int:

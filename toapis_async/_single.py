@@ -108,6 +108,8 @@ class Singles:
         while error is not None and self._submitter.may_pay_again(submission, error):
             error = await self._attempt(submission)
         if error is not None:
+            if submission.doubtful and isinstance(submission.reply, Rejected):
+                error = submission.unknown(error)
             submission.reply = None
             _announce(self._dispatcher, None, submission.complete_error(error), submission)
             try:

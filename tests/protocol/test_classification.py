@@ -84,6 +84,14 @@ def test_a_paid_request_is_classified(response: HttpResponse, kind: type) -> Non
     assert type(interpret_submit(response, client_business_id="mine")) is kind
 
 
+@pytest.mark.parametrize("own_id", ["fox-1", "füchs-1", " Fox-1 "])
+def test_an_error_that_shows_our_own_task_is_no_refusal(own_id: str) -> None:
+    task = {"id": "t", "status": "queued", "metadata": {"client_business_id": own_id.strip().lower()}}
+    for response in (answer(400, task), answer(429, task)):
+        assert isinstance(interpret_submit(response, client_business_id=own_id), Ambiguous)
+        assert not isinstance(interpret_submit(response, client_business_id="another"), Ambiguous)
+
+
 def test_an_inline_result_is_known_by_our_own_id() -> None:
     reply = interpret_submit(answer(200, {"data": [{"url": "https://a/b"}]}), client_business_id="mine")
     assert isinstance(reply, Accepted)

@@ -157,23 +157,26 @@ def interpret_submit(response: HttpResponse, *, client_business_id: str) -> Repl
             return Ambiguous(error=DecodeError([ABOUT_ANOTHER], http_status=response.status))
         if task is not None:
             return Accepted(task=task)
-    elif client_business_id.encode() in response.body and _shows_task(response.body, client_business_id):
+    elif _shows_task(response.body, client_business_id):
         return Ambiguous(error=read_error(response))
     return _refusal(response, read_error(response))
 
 
 def names_another(task: GenerationTask, client_business_id: str) -> bool:
     """Whether an answer says that it is about another request: one that came too late, on a connection used again."""
-    named = task.client_business_id
-    return named is not None and named.strip().lower() != client_business_id.strip().lower()
+    return task.client_business_id is not None and not _names(task, client_business_id)
+
+
+def _names(task: GenerationTask, client_business_id: str) -> bool:
+    return (task.client_business_id or "").strip().lower() == client_business_id.strip().lower()
 
 
 def _shows_task(body: bytes, client_business_id: str) -> bool:
     try:
-        task = decode_task(first_json_value(body), asked_id=None)
+        task = decode_task(first_json_value(body, is_known=True), asked_id=None)
     except DecodeError:
         return False
-    return task is not None and task.client_business_id == client_business_id
+    return task is not None and _names(task, client_business_id)
 
 
 def _refusal(response: HttpResponse, error: ToapisError) -> Reply:

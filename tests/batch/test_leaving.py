@@ -16,6 +16,7 @@ from toapis_async import (
     JobState,
     ToapisSession,
 )
+from toapis_async._watch import Watch
 from toapis_async.testing import Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +40,37 @@ async def test_break_loses_nothing(session: ToapisSession, sim: Simulator, caplo
     assert "session.wait" in caplog.text
     for job in batch.unfinished:
         assert (job.task_id in caplog.text) if job.task_id else (job.state is JobState.QUEUED)
+
+
+async def test_what_certainly_was_not_accepted_is_not_named_when_a_batch_is_left(
+    session: ToapisSession, sim: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    sim.add_fault(faults.error(422, "content_policy_violation", kind="submit"))
+    async with session.open_batch([ImageRequest(""), ImageRequest("refused")]) as batch:
+        batch.attach("tsk_given")
+        while batch.progress.failed < 2:
+            await anyio.sleep(1)
+    assert len(batch.unfinished) == 3
+    assert caplog.messages[-1].endswith(": tsk_given")
+
+
+async def test_leaving_a_batch_reads_no_answers(
+    session: ToapisSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of tasks may be left in one step of the event loop."""
+    task = await session.submit(ImageRequest("a red fox"))
+    async with session.open_batch() as batch:
+        job = batch.attach(task.id)
+        await anyio.sleep(1)
+        assert job.client_business_id == task.client_business_id  # it was seen
+        reads: list[Watch] = []
+        monkeypatch.setattr(Watch, "last", property(reads.append))
+    assert not reads
+    monkeypatch.undo()
+    with pytest.raises(BatchClosed) as caught:
+        await job.wait()
+    assert caught.value.task is not None
+    assert caught.value.client_business_id == task.client_business_id
 
 
 async def test_an_exception_in_the_body_comes_out_as_it_is(session: ToapisSession, sim: Simulator) -> None:

@@ -269,14 +269,14 @@ class Batch(AsyncContextManagerMixin):
             if job.submission is not None:
                 self._submitter.release(job.submission)
                 job.submission.on_change = None  # a record that is kept shall not keep the batch
-            job.close(job.closed_error())
+            job.leave()
         self._board.news.notify()
         if not left:
             return
         states = [job.state for job in left]
         counts = ", ".join(f"{states.count(state)} {state}" for state in JobState if state in states)
         hint = ""
-        if paid := [job.task_id or job.client_business_id or "" for job in left if job.state is not JobState.QUEUED]:
+        if paid := [handle for job in left if (handle := job.handle)]:
             hint = f"; what was sent goes on at the service, session.wait(id) resumes it: {', '.join(paid)}"
         if JobState.QUEUED in states:
             hint += "; what is queued was never sent"

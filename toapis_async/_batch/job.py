@@ -64,7 +64,8 @@ class JobRecord(Job):
     """The batch's side of a job."""
 
     __slots__ = (
-        "_closed_by", "_done", "_given_id", "_on_received", "_outcome", "holds_slot", "number", "submission", "watch",
+        "_closed_by", "_done", "_given_id", "_is_left", "_on_received", "_outcome",
+        "holds_slot", "number", "submission", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,7 @@ class JobRecord(Job):
         self._on_received = on_received
         self._outcome: Outcome | None = None
         self._closed_by: Exception | None = None
+        self._is_left = False
         self._done: anyio.Event | None = None
 
     def __repr__(self) -> str:
@@ -119,6 +121,13 @@ class JobRecord(Job):
         return last.client_business_id if last else None
 
     @property
+    def handle(self) -> str | None:
+        """An id by which the task can be waited for, or None if there certainly is none; reads no answer."""
+        if self.submission is None:
+            return self._given_id
+        return self.submission.task_id or (self.submission.client_business_id if self.submission.may_be_paid else None)
+
+    @property
     def outcome(self) -> Outcome | None:
         """See `Job.outcome`."""
         return self._outcome
@@ -126,6 +135,8 @@ class JobRecord(Job):
     async def wait(self) -> Outcome:
         """See `Job.wait`."""
         while self._outcome is None:
+            if self._closed_by is None and self._is_left:
+                self._closed_by = self._left_error()
             if self._closed_by is not None:
                 raise self._closed_by
             self._done = self._done or anyio.Event()
@@ -147,8 +158,12 @@ class JobRecord(Job):
             self._closed_by = error
             self._wake()
 
-    def closed_error(self) -> BatchClosed:
-        """Return the error for leaving the batch before this job's end."""
+    def leave(self) -> None:
+        """Say that there will be no outcome because the batch was left."""
+        self._is_left = True
+        self._wake()
+
+    def _left_error(self) -> BatchClosed:
         may_be_paid = self.submission is None or self.submission.may_be_paid
         return BatchClosed(
             "The batch was left before this job ended",
@@ -174,10 +189,12 @@ def outcome_of(
 ) -> Outcome:
     """Turn the end of a wait, or a certain refusal, into the outcome."""
     last = verdict if isinstance(verdict, GenerationTask) else verdict.task or (job.watch.last if job.watch else None)
-    # A submission knows its ids best; of an attached task the last answer does, whatever id it was found by.
-    task_id, business_id = (job.task_id, job.client_business_id) if job.submission or not last else (None, None)
-    if last:
-        task_id, business_id = task_id or last.id, business_id or last.client_business_id
+    task_id: str | None
+    business_id: str | None
+    if last and not job.submission:  # of an attached task the answer knows best, whatever id it was found by
+        task_id, business_id = last.id, last.client_business_id
+    else:
+        task_id, business_id = job.task_id or (last.id if last else None), job.client_business_id
     handle: Any = {
         "key": job.key,
         "request": job.request,

@@ -68,7 +68,7 @@ async def test_a_disk_that_hangs_before_the_request_is_sent_is_waited_for_no_lon
             outcome = await anext(batch)
         going_on.set()
     assert isinstance(outcome, Unresolved)
-    assert "No answer within 0.1 s" in str(outcome.error)
+    assert "Not done within 0.1 s" in str(outcome.error)
     assert not sim.charges
 
 

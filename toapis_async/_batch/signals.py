@@ -78,10 +78,10 @@ class Bench:
 
 
 class Breather:
-    """Lets other tasks run, but once in a millisecond at most: a round of the event loop costs as much as a look.
+    """Lets other tasks run, but once in a millisecond at most: done for each item it would cost more than many do.
 
-    In between it does not ask whether its task is cancelled: with anyio that takes two system calls. `clock` is the
-    event loop's; on a virtual one, which stands still meanwhile, it gives way once.
+    In between it does not ask whether its task is cancelled. `clock` is the event loop's; on a virtual one, which
+    stands still meanwhile, it gives way once.
     """
 
     __slots__ = ("_clock", "_last")

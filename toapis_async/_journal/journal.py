@@ -52,7 +52,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._gathered: list[_Write] = []
         self._is_urgent = False  # whether somebody waits for one of them, or they are many
-        self._group: list[_Write] = []  # what the thread has
+        self._is_busy = False  # whether the thread has a group
         self._is_closing = False
         self._is_soon = False  # whether the next group is handed over at the end of this step of the loop
         self._timer: asyncio.TimerHandle | None = None  # or, if nobody waits for it, in a moment
@@ -135,13 +135,11 @@ class Journal:
             raise JournalError(error.reason, path=self.path)
 
     def _give_up(self, done: _Done, seconds: float) -> None:
-        # In a loop that was held up, it may be on disk and only not be told of yet.
-        if any(waiting is done for _, waiting in (*self._group, *self._gathered)):
-            _set(done, JournalError(f"has not put a row on disk within {seconds:g} s", path=self.path))
+        _set(done, JournalError(f"has not put a row on disk within {seconds:g} s", path=self.path))
 
     def _plan(self) -> None:
         """Have the next group handed over: after this step of the loop if it is urgent, else in a moment."""
-        if self._group or self._is_closing or self._is_soon or not self._gathered:
+        if self._is_busy or self._is_closing or self._is_soon or not self._gathered:
             return
         if self._is_urgent:
             self._is_soon = True
@@ -154,15 +152,17 @@ class Journal:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._group or not self._gathered:
-            return
-        self._group = self._gathered[:_LARGEST_GROUP]
-        self._groups.put(self._group)
+        if not self._is_busy and self._gathered:
+            self._put_group()
+
+    def _put_group(self) -> None:
+        self._is_busy = True
+        self._groups.put(self._gathered[:_LARGEST_GROUP])
         del self._gathered[:_LARGEST_GROUP]
         self._is_urgent = bool(self._gathered)
 
     def _settle(self, group: list[_Write], error: JournalError | None) -> None:
-        self._group = []
+        self._is_busy = False
         for _, done in group:
             if done:
                 _set(done, error)
@@ -170,9 +170,10 @@ class Journal:
 
     def _close(self) -> None:
         self._is_closing = True
+        if self._timer:
+            self._timer.cancel()
         while self._gathered:
-            self._group = []
-            self._hand_over()
+            self._put_group()
         self._groups.put(None)
 
     def _restore_tables(self) -> None:
@@ -194,7 +195,7 @@ class Journal:
     def _run(self) -> None:
         try:
             with only_writer(self.path), closing(open_to_write(self.path, self._base_url)) as db:
-                if db.execute("SELECT count(*) FROM jobs LIMIT 1").fetchone()[0]:
+                if db.execute("SELECT EXISTS (SELECT 1 FROM jobs)").fetchone()[0]:  # else there is nothing to find
                     self._reader = open_to_read(self.path)
                 self._files = Files(self.path)
                 self._stored_tables = read_tables(db)

@@ -62,7 +62,7 @@ def describe(checked: Checked) -> tuple[str, str]:
     text = content = _canonical(asked)
     if checked.pictures or request.client_business_id is not None:
         asked.pop("client_business_id", None)
-        for image in asked.get("images", ()) if checked.pictures else ():
+        for image in asked.get("images", ()):
             if isinstance(image, dict):
                 image.pop("path", None)  # pyright: ignore[reportUnknownMemberType]
         content = _canonical(asked)

@@ -44,34 +44,10 @@ CREATE INDEX jobs_by_client_business_id ON jobs (client_business_id);
 {UPLOADS_SCHEMA}PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
-# A group of changes is one statement: several would hand the interpreter back and forth between the threads for
-# each row, which costs the event loop more than the rows do.
-_CHANGES: Final = """
-CREATE TEMP VIEW changes AS
-    SELECT updated_at, key, state, client_business_id, request, digest, earlier_ids, task_id, snapshot, error
-    FROM main.jobs;
-CREATE TEMP TRIGGER make INSTEAD OF INSERT ON changes WHEN NEW.request IS NOT NULL BEGIN
-    INSERT INTO jobs
-        (key, request, digest, state, client_business_id, earlier_ids, task_id, snapshot, error, created_at, updated_at)
-    VALUES (NEW.key, NEW.request, NEW.digest, NEW.state, NEW.client_business_id, NEW.earlier_ids,
-        NEW.task_id, NEW.snapshot, NEW.error, NEW.updated_at, NEW.updated_at);
-END;
-CREATE TEMP TRIGGER change INSTEAD OF INSERT ON changes WHEN NEW.request IS NULL BEGIN
-    SELECT RAISE(ABORT, 'a row is gone') WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE key = NEW.key);
-    UPDATE jobs
-    SET state = NEW.state, client_business_id = NEW.client_business_id, earlier_ids = NEW.earlier_ids,
-        task_id = NEW.task_id, snapshot = NEW.snapshot, error = NEW.error, updated_at = NEW.updated_at
-    WHERE key = NEW.key;
-END;
-"""
-_APPLY: Final = "INSERT INTO changes SELECT {} FROM json_each(?)".format(  # noqa: S608 - constants
-    ", ".join(f"json_extract(value, '$[{column}]')" for column in range(10))
-)
-_COLUMNS: Final = "key, request, digest, state, client_business_id, earlier_ids, task_id, snapshot, error, updated_at"
 
 
 class Change(NamedTuple):
-    """A new row, or new values for one, in the order of the view above."""
+    """A new row, or new values for one."""
 
     updated_at: float
     key: str
@@ -85,6 +61,30 @@ class Change(NamedTuple):
     task_id: str | None = None
     snapshot: str | None = None
     error: str | None = None
+
+
+# A group of changes is one statement: several would hand the interpreter back and forth between the threads for
+# each row, which costs the event loop more than the rows do.
+_CHANGES: Final = f"""
+CREATE TEMP VIEW changes AS SELECT {", ".join(Change._fields)} FROM main.jobs;
+CREATE TEMP TRIGGER make INSTEAD OF INSERT ON changes WHEN NEW.request IS NOT NULL BEGIN
+    INSERT INTO jobs
+        (key, request, digest, state, client_business_id, earlier_ids, task_id, snapshot, error, created_at, updated_at)
+    VALUES (NEW.key, NEW.request, NEW.digest, NEW.state, NEW.client_business_id, NEW.earlier_ids,
+        NEW.task_id, NEW.snapshot, NEW.error, NEW.updated_at, NEW.updated_at);
+END;
+CREATE TEMP TRIGGER change INSTEAD OF INSERT ON changes WHEN NEW.request IS NULL BEGIN
+    SELECT RAISE(ABORT, 'a row is gone') WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE key = NEW.key);
+    UPDATE jobs
+    SET state = NEW.state, client_business_id = NEW.client_business_id, earlier_ids = NEW.earlier_ids,
+        task_id = NEW.task_id, snapshot = NEW.snapshot, error = NEW.error, updated_at = NEW.updated_at
+    WHERE key = NEW.key;
+END;
+"""  # noqa: S608 - constants
+_APPLY: Final = "INSERT INTO changes SELECT {} FROM json_each(?)".format(  # noqa: S608 - constants
+    ", ".join(f"json_extract(value, '$[{column}]')" for column in range(len(Change._fields)))
+)
+_COLUMNS: Final = "key, request, digest, state, client_business_id, earlier_ids, task_id, snapshot, error, updated_at"
 
 
 def open_to_write(path: Path, base_url: str) -> sqlite3.Connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from codecs import BOM_UTF8
 from typing import Any, Final, TypeGuard
 from urllib.parse import quote
@@ -24,7 +23,6 @@ _LIST_KEYS: Final = ("data", "outputs", "output")
 _SHARED_KEYS: Final = ("images", "image_urls")  # also what a request calls its references: the last resort
 _RESULT_KEYS: Final = _LIST_KEYS + _SHARED_KEYS
 _PLACES: Final = frozenset({"result", *_URL_KEYS, *_RESULT_KEYS})
-_PLAIN: Final = re.compile(r"[0-9A-Za-z_~-][0-9A-Za-z_.~-]*")  # text that stands for itself in a URL
 _decoder = json.JSONDecoder()
 _logger = logging.getLogger("toapis_async")
 
@@ -122,8 +120,6 @@ def _task_id(holder: dict[str, Any]) -> str | None:
 
 def path_segment(task_id: Any) -> str | None:
     """Percent-encode an id for use in a path; None if that is not possible."""
-    if isinstance(task_id, str) and _PLAIN.fullmatch(task_id):
-        return task_id
     try:
         segment = quote(task_id, safe="")
     except (TypeError, ValueError):

@@ -141,17 +141,17 @@ class Submitter:
         answers: list[Reply | TransportError] = []
         self._posting += 1
         try:
-            # As `move_on_after`, which asks twice more what event loop this is: each time is a system call.
-            with anyio.CancelScope(shield=True, deadline=self._dispatcher.clock() + SHIELD_SECONDS):
+            with anyio.move_on_after(SHIELD_SECONDS, shield=True):
                 await self._pay_once(submission, request, answers)
             if not answers:
-                answers.append(Ambiguous(error=TransportError(f"No answer within {SHIELD_SECONDS:g} s", sent=True)))
+                answers.append(Ambiguous(error=TransportError(f"Not done within {SHIELD_SECONDS:g} s", sent=True)))
         except get_cancelled_exc_class():
-            _logger.warning(
-                "A paid request was cut off on its way, as at the end of the event loop: it may have been accepted"
-                " under client_business_id %s",
-                submission.client_business_id,
-            )
+            if not answers:
+                _logger.warning(
+                    "A paid request was cut off on its way, as at the end of the event loop: it may have been accepted"
+                    " under client_business_id %s",
+                    submission.client_business_id,
+                )
             raise
         finally:
             if answers:

@@ -59,8 +59,8 @@ class Board:
         """For feeders: there may be a free slot."""
         self.senders = Bench()
         """Who of the submit stage has nothing to send."""
-        self.uploads = Signal()
-        """For the stage before it: there may be a job with pictures to upload."""
+        self.placers = Bench()
+        """Who of the stage before it has no pictures to upload."""
         self.holds = 0
         self.sources: dict[object, int | None] = {}
         """Open feeders, with the number of items left where that is known."""
@@ -112,7 +112,7 @@ class Board:
     def placed(self) -> None:
         """Note that the uploads of a job that was taken out have ended, somehow."""
         self._placing -= 1
-        self.uploads.notify()
+        self.placers.call_one()
 
     def next_to_send(self) -> JobRecord | None:
         """Take a job out of the queue if a slot is free."""
@@ -120,7 +120,7 @@ class Board:
             return None
         self._sending += 1
         job = self.queue.popleft()
-        self.uploads.notify()
+        self.placers.call_one()
         job.holds_slot = True
         return job
 
@@ -149,7 +149,7 @@ class Board:
         queue = self._queue_for(job)
         (queue.append if last else queue.appendleft)(job)
         if queue is self.unplaced:
-            self.uploads.notify()
+            self.placers.call_one()
 
     def _queue_for(self, job: JobRecord) -> deque[JobRecord]:
         return self.unplaced if job.submission and job.submission.pictures else self.queue

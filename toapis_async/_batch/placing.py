@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import anyio
-
 from .._files.uploads import Uploader
 from .._submission import Submission, place_pictures
 from ..errors import ToapisError
@@ -25,7 +23,6 @@ class Placing:
         self._board = board
         self._uploader = uploader
         self._ended = ended
-        self._turn = anyio.Lock()
 
     async def place_forever(self) -> None:
         """Place the pictures of one job after the other. Cancelled, it leaves the job as it was, nothing is paid."""
@@ -33,10 +30,9 @@ class Placing:
             await self._place(await self._next())
 
     async def _next(self) -> JobRecord:
-        async with self._turn:
-            while (job := self._board.next_to_place()) is None:
-                await self._board.uploads.wait()
-            return job
+        while (job := self._board.next_to_place()) is None:
+            await self._board.placers.sit()
+        return job
 
     async def _place(self, job: JobRecord) -> None:
         submission = job.submission

@@ -128,9 +128,9 @@ class Stages:
 
     async def _run_intake(self, taking: anyio.Event) -> None:
         async with anyio.create_task_group() as self._intake:
-            for _ in range(_SENDERS):
+            for _ in range(min(_SENDERS, self._board.max_in_flight)):
                 self._intake.start_soon(self._send_forever)
-            for _ in range(PLACERS):
+            for _ in range(min(PLACERS, self._board.max_in_flight)):
                 self._intake.start_soon(self._placing.place_forever)
             taking.set()
         if not self._stopping:

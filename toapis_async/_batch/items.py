@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias, TypeGuard, cast
 
 import anyio
 
-from .._submission import short_digest
+from .._files.names import short_digest
 from ..errors import RequestValidationError
 from ..models import ImageRequest
 from .signals import Breather

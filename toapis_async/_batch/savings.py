@@ -13,14 +13,14 @@ from attrs import evolve
 from .._files.defaults import DEFAULT_NAME
 from .._files.downloads import Downloader
 from .._files.manifest import NAME, Manifest, record_of
-from .._files.names import Template, folded, safe
-from .._submission import short_digest, without_references
+from .._files.names import Template, folded, safe, short_digest
+from .._submission import without_references
 from ..errors import DownloadError
 from ..models import GenerationTask
 from ..outcomes import Completed, Outcome
 from .board import Board
 from .job import JobRecord
-from .signals import Signal
+from .signals import Bench
 
 _logger = logging.getLogger("toapis_async")
 
@@ -41,8 +41,8 @@ class Savings:
         self._clashing: set[JobRecord] = set()
         self._pictures: deque[tuple[JobRecord, Completed]] = deque()
         self._others: deque[tuple[JobRecord, Outcome]] = deque()
-        self._more_pictures = Signal()
-        self._more_others = Signal()
+        self._savers = Bench()
+        self._noters = Bench()
         self._is_abandoned = False
         self._has_warned = False
 
@@ -66,10 +66,10 @@ class Savings:
         self._board.begin_download(job)
         if isinstance(outcome, Completed):
             self._pictures.append((job, outcome))
-            self._more_pictures.notify()
+            self._savers.call_one()
         else:
             self._others.append((job, outcome))
-            self._more_others.notify()
+            self._noters.call_one()
 
     def abandon(self) -> None:
         """End what waits for its turn, without its files. The workers have been cancelled."""
@@ -82,7 +82,7 @@ class Savings:
     async def _save_forever(self) -> None:
         while True:
             while not self._pictures:
-                await self._more_pictures.wait()
+                await self._savers.sit()
             await self._save(*self._pictures.popleft())
 
     async def _save(self, job: JobRecord, outcome: Completed) -> None:
@@ -116,7 +116,7 @@ class Savings:
     async def _note_forever(self) -> None:
         while True:
             while not self._others:
-                await self._more_others.wait()
+                await self._noters.sit()
             ended = [self._others.popleft() for _ in range(min(len(self._others), _MOST_NOTES))]
             try:
                 await self._note([outcome for _, outcome in ended])

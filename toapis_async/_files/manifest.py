@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -16,7 +15,7 @@ from attrs import frozen
 
 from ..models import Billing, GenerationTask, ImageRequest, Usage
 from ..outcomes import Completed, Outcome
-from .names import tag_of
+from .names import short_digest, tag_of
 from .references import LocalImage, text_of
 
 NAME: Final = "manifest.jsonl"
@@ -64,19 +63,19 @@ class Manifest:
                 with (self._directory / NAME).open("rb") as lines:
                     for line in lines:
                         if (record := _read(line)) is not None:
-                            seen[_digest(record["key"])] = _Seen.of(record)
+                            seen[short_digest(record["key"])] = _Seen.of(record)
             except FileNotFoundError:
                 pass
             self._seen = seen
 
     def owned(self, key: str, task_id: str) -> int:
         """Return how many of a key's first names are certainly those of this task's pictures."""
-        seen = self._seen.get(_digest(key)) if self._seen else None
-        return seen.count if seen and seen.task == _digest(task_id) and not seen.is_tagged else 0
+        seen = self._seen.get(short_digest(key)) if self._seen else None
+        return seen.count if seen and seen.task == short_digest(task_id) and not seen.is_tagged else 0
 
     def has(self, record: Mapping[str, Any]) -> bool:
         """Whether the last line of the record's key says the same."""
-        seen = self._seen.get(_digest(record["key"])) if self._seen else None
+        seen = self._seen.get(short_digest(record["key"])) if self._seen else None
         return seen == _Seen.of(record)
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -98,7 +97,7 @@ class Manifest:
             finally:
                 os.close(descriptor)
             if self._seen is not None:
-                self._seen[_digest(record["key"])] = _Seen.of(record)
+                self._seen[short_digest(record["key"])] = _Seen.of(record)
 
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
@@ -119,7 +118,7 @@ class _Seen:
         task_id, files = str(record.get("task_id")), record.get("files")
         result = [record.get(name) for name in ("state", "task_id", "files", "error", "download_error")]
         names = cast("list[object]", files) if isinstance(files, list) else []
-        return cls(_digest(task_id), _digest(repr(result)), tag_of(task_id) in str(names), len(names))
+        return cls(short_digest(task_id), short_digest(repr(result)), tag_of(task_id) in str(names), len(names))
 
 
 def record_of(outcome: Outcome, directory: Path) -> dict[str, Any]:
@@ -211,7 +210,3 @@ def _is_torn(descriptor: int) -> bool:
         return False
     os.lseek(descriptor, size - 1, os.SEEK_SET)
     return os.read(descriptor, 1) != b"\n"
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

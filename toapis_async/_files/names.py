@@ -160,3 +160,8 @@ def _cut(text: str, longest: int) -> str:
 def tag_of(text: str) -> str:
     """Return 12 hexadecimal digits that stand for a text."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def short_digest(text: str) -> bytes:
+    """Return 16 bytes that stand for an id or a key, of which a session may see millions."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

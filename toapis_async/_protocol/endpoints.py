@@ -12,14 +12,12 @@ from attrs import frozen
 from ..errors import ApiError, DecodeError, ModelUnavailableError, RateLimitedError, RequestValidationError, ToapisError
 from ..models import GenerationTask, ImageRequest, TaskKind
 from .codec import PANIC, decode_inline_result, decode_task, first_json_value, path_segment
-from .failures import LIMITER_DOWN, REJECTION_CODES, read_error, retry_after
+from .failures import LIMITER_DOWN, REJECTION_CODES, UNCLEAR_STATUSES, read_error, retry_after
 from .messages import HttpRequest, HttpResponse
 
 _to_json: Final = json.JSONEncoder(allow_nan=False).encode
 ABOUT_ANOTHER: Final = "the answer names another request's client_business_id"
 _PATHS: Final[dict[TaskKind, str]] = {"image": "/images/generations"}
-# A 4xx that does not say whether the request was acted upon.
-_AMBIGUOUS_STATUSES: Final = frozenset({408, 409, 425, 499})
 
 
 @frozen(kw_only=True)
@@ -186,7 +184,7 @@ def _refusal(response: HttpResponse, error: ToapisError) -> Reply:
         return Ambiguous(error=error)
     if isinstance(error, RateLimitedError) and (status == 429 or (status == 503 and code == LIMITER_DOWN)):
         return Refused(error=error)
-    if 400 <= status < 500 and status not in _AMBIGUOUS_STATUSES:
+    if 400 <= status < 500 and status not in UNCLEAR_STATUSES:
         return Rejected(error=error)
     if status == 503 and isinstance(error, ModelUnavailableError):
         return Rejected(error=error)

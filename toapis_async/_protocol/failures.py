@@ -77,6 +77,8 @@ _REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "x-amzn-requestid", 
 _LONGEST_MESSAGE: Final = 500
 _MODEL_CODES: Final = frozenset({"modelnotallowed", "model_not_allowed"})
 
+UNCLEAR_STATUSES: Final = frozenset({408, 409, 425, 499})
+"""A 4xx that does not say whether the request was acted upon; another attempt may escape it."""
 REJECTION_CODES: Final = frozenset(_BY_CODE) - {
     PANIC,
     LIMITER_DOWN,

@@ -18,15 +18,13 @@ from ..errors import (
 )
 from .codec import first_json_value
 from .endpoints import Refused, Rejected
-from .failures import read_error
+from .failures import UNCLEAR_STATUSES, read_error
 from .messages import HttpRequest, HttpResponse, StreamedBody
 from .profiles import is_http_url
 
 LARGEST_UPLOAD: Final = 10 * 1024 * 1024  # bytes
 MEDIA_TYPES: Final = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif"}
 _PATH: Final = "/uploads/images"
-# A 4xx that another attempt may escape.
-_PASSING_STATUSES: Final = frozenset({408, 409, 425, 499})
 
 
 @frozen(kw_only=True)
@@ -94,7 +92,7 @@ def interpret_upload(response: HttpResponse) -> UploadReply:
         return Broken(error=error)
     if isinstance(error, NotFoundError):  # there is no task that could be unknown
         return Rejected(error=_plain(error))
-    if response.status in _PASSING_STATUSES and isinstance(error, InvalidRequestError):
+    if response.status in UNCLEAR_STATUSES and isinstance(error, InvalidRequestError):
         return Broken(error=_plain(error))
     return Rejected(error=error)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from hashlib import blake2b
 
 from attrs import evolve
 
@@ -24,11 +23,6 @@ from ..models import GenerationTask, JobState, UnfinishedTask
 def new_client_business_id() -> str:
     """Return 32 random characters of `[a-f0-9]` that do not look like a task id (those have an underscore)."""
     return secrets.token_hex(16)
-
-
-def short_digest(text: str) -> bytes:
-    """Return 16 bytes that stand for an id or a key, of which a session may see millions."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Submission:

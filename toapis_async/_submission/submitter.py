@@ -9,6 +9,7 @@ import anyio
 from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from .._files.names import short_digest
 from .._files.references import Checked
 from .._http.dispatch import Dispatcher
 from .._journal import Entry
@@ -17,7 +18,7 @@ from .._protocol.messages import HttpRequest
 from ..errors import DecodeError, JournalError, RequestValidationError, SubmissionUnknown, ToapisError, TransportError
 from ..instrumentation import SubmissionAmbiguous, TaskAccepted
 from ..models import GenerationTask, JobState
-from .record import Submission, new_client_business_id, short_digest, without_references
+from .record import Submission, new_client_business_id, without_references
 
 _logger = logging.getLogger("toapis_async")
 

@@ -10,6 +10,7 @@ from toapis_async import (
     ContentRejectedError,
     GenerationFailed,
     ImageRequest,
+    InvalidRequestError,
     JobState,
     PollDeadlineExceeded,
     RetryPolicy,
@@ -19,6 +20,7 @@ from toapis_async import (
 )
 from toapis_async.instrumentation import Event, TaskEnded
 from toapis_async.testing import FAIL_MARKER, REJECT_MARKER, Simulator, faults
+from toapis_async.testing.pictures import draw
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +86,18 @@ async def test_the_end_of_a_single_call_is_heard_once(
     (event,) = heard
     assert event.state is state
     assert (event.task_id is None) == (not sim.charges)
+
+
+async def test_the_end_of_a_request_whose_picture_is_refused_is_heard_once(sim: Simulator) -> None:
+    heard: list[TaskEnded] = []
+    sim.add_fault(faults.error(400, "", "Unsupported image type", shape="success", kind="upload", times=None))
+    request = ImageRequest("a red fox", images=[draw("a cat", 0)])
+    async with await watching(sim, heard) as session:
+        with pytest.raises(InvalidRequestError):
+            await session.generate(request)
+        (outcome,) = await session.generate_many([request])
+    assert outcome.state is JobState.FAILED
+    assert [event.state for event in heard] == [JobState.FAILED] * 2
 
 
 async def test_the_end_of_a_watch_is_heard_once(sim: Simulator) -> None:

@@ -43,7 +43,7 @@ class ToapisSession:
             (`https://toapis.cn/v1` is the same service for mainland China).
         http: an `aiohttp.ClientSession` to use and leave open, for a proxy or TLS settings of your own. Its
             middlewares, timeouts, redirect and status rules are not applied; one with `auth=` is refused with
-            `ValueError` on entering.
+            `ValueError` on entering. A request that gets no connection from its pool for 10 s was not sent.
         poll: when to look at a waiting task: `AdaptiveBackoff()` if left out, or a plain `Backoff`.
         retry: what to do when a paid request certainly was not accepted, or its answer is lost.
         limits: the session's own rate limits.
@@ -125,8 +125,11 @@ class ToapisSession:
         Raises:
             RequestValidationError: nothing was sent.
             GenerationFailed: the service ended the task without a picture.
-            ApiError: a child says why the service refused the request.
-            TransportError: the service could not be reached, nothing was accepted.
+            ApiError: a child says why the service refused the request, or, if it has a `task_id`, the question for
+                the accepted task: that is not known, or the key was refused.
+            TransportError: the service could not be reached, nothing was accepted; with a `task_id`, it was, and
+                the session was closed meanwhile.
+            DecodeError: the answer to the upload of a picture could not be understood; nothing was sent.
             SubmissionUnknown: the request may have been accepted; its answer was lost.
             PollDeadlineExceeded: the task was still running at the deadline.
             ResultMissingError: the task is completed but has no URL.
@@ -163,7 +166,7 @@ class ToapisSession:
         """Pay for one request and return its first snapshot, without waiting for the pictures.
 
         Cancelling this is like cancelling `generate`, and it raises what that raises before the task is accepted:
-        RequestValidationError, a child of ApiError, TransportError or SubmissionUnknown.
+        RequestValidationError, a child of ApiError, TransportError, DecodeError or SubmissionUnknown.
         """
         return await self._open().singles.submit(request)
 
@@ -243,6 +246,7 @@ class ToapisSession:
             RequestValidationError: it cannot be read, or is no such picture.
             ApiError: a child says why the service refused it.
             TransportError: the service could not be reached.
+            DecodeError: its answer could not be understood.
 
         """
         return await self._open().uploader.upload(source)

@@ -123,7 +123,7 @@ class Singles:
         try:
             await place_pictures(submission, self._uploader)
         except ToapisError as error:
-            submission.complete_error(error)
+            _announce(self._dispatcher, None, submission.complete_error(error), submission)
             raise
 
     async def _attempt(self, submission: Submission) -> ToapisError | None:

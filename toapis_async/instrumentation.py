@@ -1,7 +1,7 @@
 """What a session tells while it works: event records, and who wants to hear them.
 
-Observers are called synchronously, in the event loop, after the fact is recorded; an exception in one is
-logged and goes no further.
+Observers are called synchronously, in the event loop, after the fact is recorded in memory (a journal may still be
+writing it); an exception in one is logged and goes no further.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class SubmissionAmbiguous:
 
 @frozen(kw_only=True)
 class TaskEnded:
-    """A job of a batch or a single call ended. What was refused before anything was sent has no event."""
+    """A job of a batch or a single call ended; its pictures may still be being saved.
+
+    There is none for a request that is not valid, nor for a job that an earlier run with the same journal ended.
+    """
 
     state: JobState
     task_id: str | None

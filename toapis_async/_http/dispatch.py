@@ -31,7 +31,7 @@ QUERY_SECONDS: Final = 15.0  # the longest one status query may take
 
 
 class Gate:
-    """Lets requests through one by one, first come first served, as fast as the pacer allows.
+    """Lets requests through one by one, as good as first come first served, as fast as the pacer allows.
 
     A cancelled waiter leaves the queue without having used a slot.
     """
@@ -42,7 +42,7 @@ class Gate:
         self.accepted_at = float("-inf")
         """When the service last took a request; for paid requests only."""
         self._clock = clock
-        self._turn = asyncio.Lock()  # a quarter of the cost of anyio's, for each request
+        self._turn = asyncio.Lock()  # for those who cannot enter at once; a quarter of the cost of anyio's
 
     async def enter(self) -> float:
         """Wait for a slot, through a pause too, and take it; returns the time of entry.

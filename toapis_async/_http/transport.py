@@ -109,12 +109,12 @@ class AiohttpTransport:
             "User-Agent": f"toapis-async/{__version__}",
         })
         self._json_headers = CIMultiDict({**self._headers, "Content-Type": "application/json"})
-        # The total is watched in `send`: aiohttp's own would count the wait for a pooled connection.
+        # The total is watched in `send`: a timer of aiohttp's own for each request would cost more than ours for all.
         self._timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_connect=_CONNECT_SECONDS)
         if http is not None and http.auth is not None:
             raise ValueError("http: a session with auth= of its own cannot carry the API key")
         self._owned = http is None
-        # The pacer bounds the traffic: a limit here would only add waits that no timeout sees.
+        # The pacer and the pools of a batch bound the traffic: a limit here would only make paced requests wait.
         self._http = http or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
         )

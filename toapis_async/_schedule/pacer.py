@@ -1,7 +1,7 @@
 """The client's own rate limit: one pacer for all paid requests of a session, one for all its questions.
 
 A virtual-scheduling token bucket: in any window of `w` seconds at most `burst + rate * w` requests are
-sent, and no two closer than a few milliseconds.
+sent, and no two closer than a fifth of the time between two at the full rate, or 5 ms if that is less.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from .options import MAX_IN_FLIGHT, Options
 from .plan import Item
 from .text import shorten
 
-"""Of the journal that lies with the pictures."""
 _NAMED: Final = 5  # keys, in a line about many
 
 

@@ -42,6 +42,28 @@ def test_a_day_of_sleep_takes_no_time_and_timers_fire_in_order() -> None:
     assert order == [(pytest.approx(0.1), "a"), (3600, "b"), (86_400 * 3, "c")]
 
 
+def test_waits_for_less_than_the_resolution_of_the_clock_end() -> None:
+    """Two of them, one round of the loop apart, never leave it idle."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        rounds = 0
+
+        async def wait_until(moment: float, later: int) -> None:
+            nonlocal rounds
+            for _ in range(later):
+                await asyncio.sleep(0)
+            while (left := moment - loop.time()) > 0:
+                rounds += 1
+                assert rounds < 100
+                await asyncio.sleep(left)
+
+        await asyncio.sleep(60)
+        await asyncio.gather(wait_until(60 + 1e-13, 0), wait_until(60 + 5e-13, 1))
+
+    run(main())
+
+
 def test_timeouts_fire_at_their_virtual_time() -> None:
     async def main() -> float:
         with pytest.raises(TimeoutError), anyio.fail_after(1000):

@@ -72,6 +72,26 @@ async def test_a_disk_that_hangs_before_the_request_is_sent_is_waited_for_no_lon
     assert not sim.charges
 
 
+async def test_a_batch_may_be_cancelled_while_the_disk_hangs_before_it_is_open(
+    session: ToapisSession, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on = threading.Event()
+
+    def hang(*values: Any) -> sqlite3.Connection:
+        going_on.wait(20)
+        return store.open_to_write(*values)
+
+    monkeypatch.setattr("toapis_async._journal.journal.open_to_write", hang)
+    monkeypatch.setattr("toapis_async._journal.journal._CLOSE_SECONDS", 0.1)
+    threads = threading.active_count()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1), session.open_batch([FOX], journal=path):
+            pass
+    going_on.set()
+    while threading.active_count() > threads:
+        await anyio.lowlevel.checkpoint()
+
+
 @pytest.mark.parametrize(("is_late", "least", "most"), [(True, 4.5, 6.0), (False, 0.0, 1.0)])
 async def test_a_request_that_the_disk_held_up_after_its_turn_is_counted_again(
     sim: Simulator, path: Path, is_late: bool, least: float, most: float, monkeypatch: pytest.MonkeyPatch

@@ -252,10 +252,10 @@ class Batch(AsyncContextManagerMixin):
         return Journal(path, self._base_url, tables=self._tables, on_failure=self._journal_failed)
 
     def _journal_failed(self, error: JournalError) -> None:
-        if self._board.ended:
-            self._board.close(error)
-        else:
+        if self._entered and not self._board.ended:
             self._stages.close_intake(error)
+        else:
+            self._board.close(error)
 
     async def _drain(self) -> None:
         if self._on_exit == "drain":

@@ -43,7 +43,8 @@ class ToapisSession:
             (`https://toapis.cn/v1` is the same service for mainland China).
         http: an `aiohttp.ClientSession` to use and leave open, for a proxy or TLS settings of your own. Its
             middlewares, timeouts, redirect and status rules are not applied; one with `auth=` is refused with
-            `ValueError` on entering. A request that gets no connection from its pool for 10 s was not sent.
+            `ValueError` on entering. Give it a connector with `limit=0`, as its own has: each batch may have 96
+            requests on their way, and one that gets no connection for 10 s counts as one that was not sent.
         poll: when to look at a waiting task: `AdaptiveBackoff()` if left out, or a plain `Backoff`.
         retry: what to do when a paid request certainly was not accepted, or its answer is lost.
         limits: the session's own rate limits.

@@ -15,7 +15,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-_WORKERS: Final = 32
+_WORKERS: Final = 60  # as many as a batch has
 _PATH: Final = "/v1/images/generations"
 
 

@@ -22,7 +22,7 @@ from .job import JobRecord
 from .signals import Bench
 
 # Answers may take 0.4 s before the 150 questions a second of the vip group are not reached. With 32 senders and
-# 4 uploads they fit into the 100 connections that a borrowed session has by default.
+# 4 uploads, those of one batch fit into the 100 connections that a borrowed session has by default.
 LOOKERS: Final = 60
 _SHORTEST_SLEEP: Final = 0.001
 

@@ -91,12 +91,13 @@ async def test_a_lost_answer_is_found_and_delivered_as_usual(session: ToapisSess
 async def test_attached_tasks_are_waited_for_and_cost_nothing(session: ToapisSession, sim: Simulator) -> None:
     tasks = [await session.submit(request) for request in foxes(5)]
     async with session.open_batch() as batch:
-        for task in tasks:
-            batch.attach(task.id, key=f"old-{task.id}")
+        jobs = [batch.attach(task.id, key=f"old-{task.id}") for task in tasks]
         ghost = batch.attach("tsk_img_nobody")
         outcomes = {outcome.key: outcome async for outcome in batch}
     assert len(sim.charges) == 5
     assert all(isinstance(outcomes[f"old-{task.id}"], Completed) for task in tasks)
     assert isinstance(outcomes[ghost.key], Unresolved)
+    assert [job.task_id for job in jobs] == [task.id for task in tasks]
+    assert [job.client_business_id for job in jobs] == [charge.client_business_id for charge in sim.charges]
     with pytest.raises(NotFoundError):
         outcomes[ghost.key].unwrap()

@@ -72,6 +72,29 @@ async def test_a_disk_that_hangs_before_the_request_is_sent_is_waited_for_no_lon
     assert not sim.charges
 
 
+async def test_a_sender_that_is_killed_while_the_disk_hangs_keeps_its_task(
+    session: ToapisSession,
+    sim: Simulator,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def hang(*_: Any) -> None:
+        sender = asyncio.current_task()
+        assert sender is not None
+        sender.cancel()
+        await anyio.sleep(20)
+
+    monkeypatch.setattr("toapis_async._submission.submitter.note_accepted", hang)
+    outcome = None
+    with pytest.raises(RuntimeError, match="cancelled from outside"):
+        async with session.open_batch([FOX], journal=path) as batch:
+            outcome = await anext(batch)
+    assert isinstance(outcome, Completed)
+    assert [charge.task_id for charge in sim.charges] == [outcome.task_id]
+    assert "may have been accepted" not in caplog.text
+
+
 async def test_a_batch_may_be_cancelled_while_the_disk_hangs_before_it_is_open(
     session: ToapisSession, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,8 +128,8 @@ class ToapisSession:
             GenerationFailed: the service ended the task without a picture.
             ApiError: a child says why the service refused the request, or, if it has a `task_id`, the question for
                 the accepted task: that is not known, or the key was refused.
-            TransportError: the service could not be reached, nothing was accepted; with a `task_id`, it was, and
-                the session was closed meanwhile.
+            TransportError: the service could not be reached, nothing was accepted; if it has a `task_id` or
+                `client_business_id`, that was or may have been, and the session was closed meanwhile.
             DecodeError: the answer to the upload of a picture could not be understood; nothing was sent.
             SubmissionUnknown: the request may have been accepted; its answer was lost.
             PollDeadlineExceeded: the task was still running at the deadline.

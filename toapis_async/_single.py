@@ -95,7 +95,7 @@ class Singles:
             received = True
         except ToapisError as error:
             # What ends because the session is closed often meets nobody who would read it.
-            received = not (isinstance(error, TransportError) and error.closed)
+            received = not _is_by_closing(error)
             raise
         finally:
             self._submitter.release(submission)
@@ -108,7 +108,7 @@ class Singles:
         while error is not None and self._submitter.may_pay_again(submission, error):
             error = await self._attempt(submission)
         if error is not None:
-            if submission.doubtful and isinstance(submission.reply, Rejected):
+            if submission.doubtful and isinstance(submission.reply, Rejected) and not _is_by_closing(error):
                 error = submission.unknown(error)
             submission.reply = None
             _announce(self._dispatcher, None, submission.complete_error(error), submission)
@@ -206,6 +206,10 @@ def _announce(dispatcher: Dispatcher, watch: Watch | None, verdict: Verdict, sub
         task_id=task.id if task else None,
         client_business_id=submission.client_business_id if submission else task.client_business_id if task else None,
     )
+
+
+def _is_by_closing(error: ToapisError) -> bool:
+    return isinstance(error, TransportError) and error.closed
 
 
 def _visible(task: GenerationTask) -> tuple[Any, ...]:

@@ -7,7 +7,16 @@ import asyncio
 import anyio
 import pytest
 
-from toapis_async import ContentRejectedError, Failed, ImageRequest, ToapisSession, Unresolved
+from toapis_async import (
+    ContentRejectedError,
+    Failed,
+    ImageRequest,
+    RateLimits,
+    RetryPolicy,
+    ToapisSession,
+    TransportError,
+    Unresolved,
+)
 from toapis_async.testing import Simulator, faults
 
 pytestmark = pytest.mark.anyio
@@ -99,3 +108,18 @@ async def test_an_answer_that_is_lost_while_the_batch_is_drained_is_looked_up_an
     assert isinstance(job.outcome, Unresolved)
     assert "web page" in str(job.outcome.error)
     assert job.outcome.client_business_id == job.client_business_id
+
+
+async def test_closing_a_session_keeps_the_record_of_a_doubtful_request_that_waits_for_its_turn(sim: Simulator) -> None:
+    sim.add_fault(faults.drop(when="after", kind="submit"))
+    sim.add_fault(faults.invisible(1000))
+    retry = RetryPolicy(resubmit_unknown=True, lookup_window=5)
+    limits = RateLimits(submit_per_second=0.01, submit_burst=1)
+    async with ToapisSession(sim.api_key, base_url=sim.base_url, retry=retry, limits=limits) as session:
+        call = asyncio.create_task(session.generate(FOX))
+        await anyio.sleep(50)
+    with pytest.raises(TransportError) as caught:
+        await call
+    (charge,) = sim.charges
+    assert caught.value.client_business_id == charge.client_business_id
+    assert [task.client_business_id for task in session.unfinished] == [charge.client_business_id]

@@ -42,9 +42,8 @@ class ToapisSession:
         base_url: with or without `/v1`; from TOAPIS_BASE_URL if left out, else `https://toapis.com/v1`
             (`https://toapis.cn/v1` is the same service for mainland China).
         http: an `aiohttp.ClientSession` to use and leave open, for a proxy or TLS settings of your own. Its
-            middlewares, timeouts, redirect and status rules are not applied; one with `auth=` is refused with
-            `ValueError` on entering. Give it a connector with `limit=0`, as its own has: each batch may have 96
-            requests on their way, and one that gets no connection for 10 s counts as one that was not sent.
+            middlewares, timeouts, redirect and status rules are not applied; `auth=` is a `ValueError` on entering.
+            Give it a connector with `limit=0`: a batch needs up to 96, and what gets none for 10 s is not sent.
         poll: when to look at a waiting task: `AdaptiveBackoff()` if left out, or a plain `Backoff`.
         retry: what to do when a paid request certainly was not accepted, or its answer is lost.
         limits: the session's own rate limits.
@@ -126,10 +125,8 @@ class ToapisSession:
         Raises:
             RequestValidationError: nothing was sent.
             GenerationFailed: the service ended the task without a picture.
-            ApiError: a child says why the service refused the request, or, if it has a `task_id`, the question for
-                the accepted task: that is not known, or the key was refused.
-            TransportError: the service could not be reached, nothing was accepted; if it has a `task_id` or
-                `client_business_id`, that was or may have been, and the session was closed meanwhile.
+            ApiError: a child says why the service refused the request or, with a `task_id`, the question for it.
+            TransportError: nothing was accepted, unless an id is set: then the session was closed meanwhile.
             DecodeError: the answer to the upload of a picture could not be understood; nothing was sent.
             SubmissionUnknown: the request may have been accepted; its answer was lost.
             PollDeadlineExceeded: the task was still running at the deadline.
@@ -240,8 +237,7 @@ class ToapisSession:
     async def upload_image(self, source: Path | bytes) -> str:
         """Upload a jpeg, png, webp or gif of at most 10 MB and return its URL; this costs nothing.
 
-        `ImageRequest(images=[Path(...)])` does so by itself. The same bytes are uploaded once in 20 hours.
-        Nothing is generated from a gif.
+        `ImageRequest(images=[Path(...)])` does so by itself, not with a gif. The same bytes go once in 20 hours.
 
         Raises:
             RequestValidationError: it cannot be read, or is no such picture.
